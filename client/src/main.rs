@@ -1,0 +1,2 @@
+//! The `helo-client` program.
+fn main() {}

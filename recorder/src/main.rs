@@ -1,0 +1,2 @@
+//! The `helo-recorder` program.
+fn main() {}

@@ -1,0 +1,2 @@
+//! The `helo-server` program.
+fn main() {}

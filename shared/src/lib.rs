@@ -1,0 +1,57 @@
+//! The protocol half of Heloscope: SMTP as values, without IO.
+//!
+//! Nothing in this crate opens a socket or a file, spawns a task, reads a clock
+//! or draws a random number: bytes, times and keys come in as arguments, and
+//! what should be done comes out as values. `helo-driver` does it.
+//!
+//! # Reading order
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`grammar`] | a cursor over one line, a function per ABNF rule |
+//! | [`address`], [`path`], [`parameter`] | what stands in `MAIL` and `RCPT` |
+//! | [`command`], [`reply`], [`status`] | one line of the client, one reply of the server |
+//! | [`codec`] | lines, dots and chunks, with limits |
+//! | [`extension`] | the table of SMTP extensions |
+//! | [`stage`] | which command may follow which |
+//! | [`deviation`] | every departure from an RFC that we can name |
+//! | [`session`] | the observer, and the client's and server's halves built on it |
+//! | [`recording`] | the format on disk, its reader, redaction, the text transcript |
+//! | [`check`] | what is asked of a server, and how the answer is judged |
+//! | [`replay`] | comparing a recorded dialogue with a live one |
+//! | [`message`] | the marked test message |
+//!
+//! # RFC index
+//!
+//! | RFC | what of it | where |
+//! |---|---|---|
+//! | RFC 5321 | SMTP | everywhere |
+//! | RFC 1870 | SIZE | [`extension`], [`parameter`] |
+//! | RFC 2033 | LMTP: one reply per recipient | [`session`] |
+//! | RFC 2034, RFC 3463 | enhanced status codes | [`status`] |
+//! | RFC 2920 | PIPELINING | [`session`], [`deviation`] |
+//! | RFC 3030 | BDAT | [`codec`], [`session`] |
+//! | RFC 3207 | STARTTLS | [`session`] |
+//! | RFC 3461 | DSN parameters, xtext | [`parameter`] |
+//! | RFC 4954 | AUTH | [`session`], [`recording`] |
+//! | RFC 6152 | 8BITMIME | [`extension`] |
+//! | RFC 6531 | SMTPUTF8 | [`address`], [`extension`] |
+pub mod address;
+pub mod check;
+pub mod codec;
+pub mod command;
+pub mod deviation;
+pub mod direction;
+pub mod escape;
+pub mod extension;
+pub mod grammar;
+pub mod message;
+pub mod parameter;
+pub mod path;
+pub mod recording;
+pub mod replay;
+pub mod reply;
+pub mod session;
+pub mod stage;
+pub mod status;
+pub mod time;
