@@ -11,6 +11,7 @@ pub enum Direction {
 
 impl Direction {
     /// The other side.
+    #[must_use]
     pub const fn opposite(self) -> Self {
         match self {
             Self::Client => Self::Server,

@@ -126,6 +126,19 @@ impl Reply {
         }
     }
 
+    /// A reply of ours, from constants: `Reply::of(550, "5.1.1", "no such mailbox")`.
+    ///
+    /// An empty or malformed status is left out, and a number that is no reply
+    /// code becomes 554, so that a slip of ours never becomes a positive reply.
+    pub fn of(number: u16, status: &str, text: impl Into<String>) -> Self {
+        let code = ReplyCode::new(number).unwrap_or(ReplyCode(554));
+        Self {
+            code,
+            status: status.parse().ok(),
+            lines: vec![one_line(text.into())],
+        }
+    }
+
     /// A reply of several lines; an empty list becomes one empty line.
     pub fn multi(code: ReplyCode, lines: impl IntoIterator<Item = String>) -> Self {
         let mut lines: Vec<String> = lines.into_iter().map(one_line).collect();

@@ -1,1 +1,24 @@
-//! IO.
+//! The IO half of Heloscope: sockets, TLS, clocks, and the recording on disk.
+//!
+//! It knows no SMTP beyond what `helo-shared`'s sessions tell it to do, no
+//! subcommands, no policies and no reports.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`clock`] | wall-clock anchor plus monotonic time |
+//! | [`stream`] | a connection, plain or TLS, that changes from one to the other |
+//! | [`tls`] | configurations, minted certificates, what a handshake showed |
+//! | [`journal`] | the recording on disk: durability, failure |
+//! | [`talk`] | drives a `ClientSession` |
+//! | [`serve`] | drives a `ServerSession` |
+//! | [`net`] | binding, connecting, network namespaces |
+//! | [`process`] | signals, logging |
+
+pub mod clock;
+pub mod journal;
+pub mod net;
+pub mod process;
+pub mod serve;
+pub mod stream;
+pub mod talk;
+pub mod tls;

@@ -1,0 +1,56 @@
+//! What every program needs from its process: signals, and diagnostics.
+
+use std::io;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// Waits for the signals that ask a program to end: SIGINT and SIGTERM.
+#[derive(Debug)]
+pub struct Termination {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Termination {
+    /// Starts to listen for them: from now on they do not kill the process.
+    pub fn listen() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    /// Waits for the next one.
+    pub async fn recv(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// Makes a write beyond a file size limit an error like any other, instead of
+/// the end of the process: with a handler installed, SIGXFSZ no longer kills.
+pub fn survive_file_size_limit() -> io::Result<()> {
+    const SIGXFSZ: i32 = 25;
+    signal(SignalKind::from_raw(SIGXFSZ)).map(drop)
+}
+
+/// Sends diagnostics to standard error. `HELO_LOG` overrides the level with a
+/// filter of tracing's syntax.
+pub fn log_to_stderr(verbosity: u8) {
+    let level = match verbosity {
+        0 => "warn",
+        1 => "info",
+        2 => "debug",
+        _ => "trace",
+    };
+    let filter = EnvFilter::try_from_env("HELO_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    // A second call (in tests) changes nothing.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_target(false)
+        .try_init();
+}

@@ -1,0 +1,204 @@
+//! Drives a `ClientSession`: say something, hear the answer.
+
+use std::collections::VecDeque;
+use std::io;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use rustls::pki_types::ServerName;
+use shared::codec::Limits;
+use shared::session::{ClientOutput, ClientSession, Heard, Unit};
+use tokio::time::timeout;
+
+use crate::clock::Clock;
+use crate::journal::{Ended, SessionJournal, WriteFailed};
+use crate::stream::Stream;
+use crate::tls::{self, Facts};
+
+/// Why the talk could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Broken {
+    /// The server closed the connection.
+    #[error("the server closed the connection")]
+    Closed,
+    /// The connection broke.
+    #[error("the connection broke: {0}")]
+    Wire(io::Error),
+    /// No answer came in time.
+    #[error("no answer within {} s", .0.as_secs_f32())]
+    TimedOut(Duration),
+    /// The TLS handshake failed.
+    #[error("the TLS handshake failed: {0}")]
+    Handshake(io::Error),
+    /// The recording could not be written.
+    #[error(transparent)]
+    Journal(#[from] WriteFailed),
+}
+
+/// A talk with a server. Everything said and heard is recorded first.
+pub struct Talk {
+    stream: Stream,
+    session: ClientSession,
+    clock: Clock,
+    journal: SessionJournal,
+    heard: VecDeque<Heard>,
+    batch: Vec<Unit>,
+    received: BytesMut,
+    watch: Box<dyn FnMut(&Unit) + Send>,
+    ended: Option<Ended>,
+}
+
+impl Talk {
+    /// A talk over a new connection. `watch` sees every unit as it happens.
+    pub fn new(
+        stream: Stream,
+        clock: Clock,
+        journal: SessionJournal,
+        watch: Box<dyn FnMut(&Unit) + Send>,
+    ) -> Self {
+        Self {
+            stream,
+            session: ClientSession::new(Limits::DEFAULT),
+            clock,
+            journal,
+            heard: VecDeque::new(),
+            batch: Vec::new(),
+            received: BytesMut::new(),
+            watch,
+            ended: None,
+        }
+    }
+
+    /// Says some bytes.
+    pub async fn say(&mut self, bytes: &[u8], limit: Duration) -> Result<(), Broken> {
+        self.session.say(self.clock.now(), bytes);
+        while let Some(output) = self.session.poll() {
+            match output {
+                ClientOutput::Record(unit) => self.note(unit),
+                ClientOutput::Heard(heard) => self.heard.push_back(heard),
+                ClientOutput::Send(bytes) => {
+                    self.record()?;
+                    match timeout(limit, self.stream.write(&bytes)).await {
+                        Ok(Ok(())) => {}
+                        Ok(Err(error)) => return Err(self.broke(error)),
+                        Err(_) => return Err(self.timed_out(limit)),
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for the next thing the server says.
+    pub async fn hear(&mut self, limit: Duration) -> Result<Heard, Broken> {
+        let deadline = tokio::time::Instant::now() + limit;
+        loop {
+            if let Some(heard) = self.heard.pop_front() {
+                return Ok(heard);
+            }
+            if self.ended.is_some() {
+                return Err(Broken::Closed);
+            }
+            self.received.clear();
+            let read = self.stream.read(&mut self.received);
+            match tokio::time::timeout_at(deadline, read).await {
+                Err(_) => return Err(self.timed_out(limit)),
+                Ok(Err(error)) => return Err(self.broke(error)),
+                Ok(Ok(0)) => {
+                    self.session.receive_end();
+                    self.ended = Some(Ended::SERVER);
+                }
+                Ok(Ok(_)) => self.session.receive(self.clock.now(), &self.received),
+            }
+            self.take_in()?;
+        }
+    }
+
+    /// Performs the TLS handshake, after STARTTLS was accepted or at the start.
+    pub async fn start_tls(
+        &mut self,
+        client: &tls::Client,
+        name: ServerName<'static>,
+        limit: Duration,
+    ) -> Result<Facts, Broken> {
+        let sni = match &name {
+            ServerName::DnsName(name) => Some(name.as_ref().to_owned()),
+            _ => None,
+        };
+        let config = std::sync::Arc::clone(&client.config);
+        let handshake = timeout(limit, self.stream.start_tls_as_client(config, name))
+            .await
+            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        let facts = match &handshake {
+            Ok(()) => Facts::of(&self.stream, sni, client.verdict()),
+            Err(error) => Facts {
+                verify: client.verdict(),
+                ..Facts::failed(sni, error)
+            },
+        };
+        self.journal.tls(self.clock.now(), 'u', &facts)?;
+        handshake.map_err(Broken::Handshake)?;
+        self.session.tls_ready();
+        Ok(facts)
+    }
+
+    /// Closes the connection, if the server has not, and records how it ended.
+    pub async fn close(mut self, limit: Duration) -> Result<(), WriteFailed> {
+        if self.ended.is_none() {
+            let _ = timeout(limit, self.stream.shutdown()).await;
+        }
+        let ended = self.ended.unwrap_or(Ended::CLIENT);
+        self.record_quietly()?;
+        self.journal.close(self.clock.now(), ended)
+    }
+
+    /// The recording of this session.
+    pub fn journal(&mut self) -> &mut SessionJournal {
+        &mut self.journal
+    }
+
+    /// Our address and the server's.
+    pub fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
+    fn take_in(&mut self) -> Result<(), WriteFailed> {
+        while let Some(output) = self.session.poll() {
+            match output {
+                ClientOutput::Record(unit) => self.note(unit),
+                ClientOutput::Heard(heard) => self.heard.push_back(heard),
+                // Only `say` makes something to send.
+                ClientOutput::Send(_) => {}
+            }
+        }
+        self.record()
+    }
+
+    fn note(&mut self, unit: Unit) {
+        (self.watch)(&unit);
+        self.batch.push(unit);
+    }
+
+    fn record(&mut self) -> Result<(), WriteFailed> {
+        let written = self.journal.units(&self.batch);
+        self.batch.clear();
+        written
+    }
+
+    fn record_quietly(&mut self) -> Result<(), WriteFailed> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        self.record()
+    }
+
+    fn broke(&mut self, error: io::Error) -> Broken {
+        self.ended = Some(Ended::SERVER_RESET);
+        Broken::Wire(error)
+    }
+
+    fn timed_out(&mut self, limit: Duration) -> Broken {
+        self.ended = Some(Ended::TIMEOUT);
+        Broken::TimedOut(limit)
+    }
+}

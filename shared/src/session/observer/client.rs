@@ -1,0 +1,266 @@
+//! The client's direction: commands, continuation lines, mail data.
+
+use super::{Awaited, ContentState, Mode, Observer, Pending, Peers, looks_like_tls};
+use crate::codec::{DotScanner, Scan};
+use crate::command::{Command, Verb, auth_mechanism, bdat_size};
+use crate::deviation::Deviation;
+use crate::direction::Direction::Client;
+use crate::session::unit::{DataForm, Kind, RawReason, Unit};
+use crate::stage::Step;
+
+/// How much of a line that comes in pieces is kept to understand it.
+const LINE_HEAD: usize = 2048;
+
+impl Observer {
+    pub(super) fn poll_client(&mut self) -> Option<Unit> {
+        if self.client.is_empty() {
+            return None;
+        }
+        if !self.greeted && self.next_id == 0 && self.peers == Peers::Others {
+            self.notice_implicit_tls();
+        }
+        match &self.mode {
+            Mode::Commands | Mode::Sasl { .. } => self.poll_line(),
+            Mode::Undecided(_) => None,
+            Mode::Dots(scanner) => self.poll_dots(*scanner),
+            Mode::Chunk { left, last } => Some(self.poll_chunk(*left, *last)),
+            Mode::Handshake => Some(self.plaintext()),
+            Mode::Opaque => Some(self.raw(Client, RawReason::Tls)),
+        }
+    }
+
+    pub(super) fn flush_client(&mut self, ended: bool) -> Option<Unit> {
+        if self.client.is_empty() {
+            return None;
+        }
+        match &self.mode {
+            Mode::Commands | Mode::Sasl { .. } => Some(self.piece_of_line(self.client.len())),
+            Mode::Undecided(Pending::StartTls) => Some(self.plaintext()),
+            Mode::Undecided(Pending::Data) if ended => {
+                self.mode = Mode::Commands;
+                self.poll_client().or_else(|| self.flush_client(ended))
+            }
+            Mode::Undecided(Pending::Data) => {
+                self.mode = Mode::Dots(DotScanner::new());
+                self.content = ContentState::start(true);
+                self.poll_client().or_else(|| self.flush_client(ended))
+            }
+            Mode::Undecided(Pending::Auth { mechanism }) => {
+                let mechanism = mechanism.clone();
+                self.mode = Mode::Sasl { mechanism };
+                self.poll_client().or_else(|| self.flush_client(ended))
+            }
+            // Only the beginning of a final dot line is ever held.
+            Mode::Dots(_) if ended => {
+                let kind = self.data(DataForm::Dot, false, false);
+                let mut unit = self.unit(Client, self.client.len(), kind);
+                unit.more = true;
+                Some(unit)
+            }
+            Mode::Dots(_) | Mode::Chunk { .. } | Mode::Handshake | Mode::Opaque => None,
+        }
+    }
+
+    /// A ClientHello where a greeting is awaited: TLS from the first byte.
+    fn notice_implicit_tls(&mut self) {
+        if looks_like_tls(self.client.bytes()) {
+            self.mode = Mode::Opaque;
+            self.server_mode = super::ServerMode::Opaque;
+        }
+    }
+
+    fn poll_line(&mut self) -> Option<Unit> {
+        match memchr::memchr(b'\n', self.client.bytes()) {
+            Some(end) if end < self.limits.unit => Some(self.whole_line(end + 1)),
+            None if self.client.len() < self.limits.unit => None,
+            _ => Some(self.piece_of_line(self.limits.unit)),
+        }
+    }
+
+    fn whole_line(&mut self, length: usize) -> Unit {
+        let early = self.deviations_of_timing();
+        let line = self.line_so_far(length);
+        self.line_head = None;
+        let whole = line.len() <= LINE_HEAD;
+        match self.mode.clone() {
+            Mode::Sasl { mechanism } => {
+                let mut unit = self.unit(Client, length, Kind::Sasl { mechanism: mechanism.clone() });
+                unit.deviations = deviations_of_line(&line, whole);
+                self.mode = Mode::Undecided(Pending::Auth { mechanism });
+                self.await_reply(&unit, Step::Auth, 1, true);
+                unit
+            }
+            _ => {
+                let heard = Command::parse(&line);
+                let verb = heard.verb;
+                let mut unit = self.unit(Client, length, Kind::Command { verb: verb.clone() });
+                unit.deviations = heard.deviations;
+                unit.deviations.extend(early);
+                self.command(&verb, &line, &unit);
+                unit
+            }
+        }
+    }
+
+    /// Too much for one unit, or kept for too long: yields the beginning.
+    fn piece_of_line(&mut self, length: usize) -> Unit {
+        let line = self.line_so_far(length);
+        let kind = match &self.mode {
+            Mode::Sasl { mechanism } => Kind::Sasl {
+                mechanism: mechanism.clone(),
+            },
+            _ => Kind::Command {
+                verb: Verb::of(&line),
+            },
+        };
+        self.line_head = Some(line);
+        let mut unit = self.unit(Client, length, kind);
+        unit.more = true;
+        unit
+    }
+
+    /// The line up to `length` octets from here, with what was yielded before,
+    /// cut to what is needed to understand it.
+    fn line_so_far(&self, length: usize) -> Vec<u8> {
+        let mut line = self.line_head.clone().unwrap_or_default();
+        let rest = self.client.bytes().get(..length).unwrap_or_default();
+        let room = (LINE_HEAD + 1).saturating_sub(line.len());
+        line.extend_from_slice(rest.get(..room).unwrap_or(rest));
+        line
+    }
+
+    /// What a command changes as soon as it is seen, before its reply.
+    fn command(&mut self, verb: &Verb, line: &[u8], unit: &Unit) {
+        let step = Step::of(verb);
+        match verb {
+            Verb::Bdat => match bdat_size(line) {
+                Some((0, last)) => {
+                    let replies = self.replies_to_content(last);
+                    self.await_reply(unit, Step::Bdat { last }, replies, false);
+                }
+                Some((left, last)) => self.mode = Mode::Chunk { left, last },
+                None => self.await_reply(unit, step, 1, false),
+            },
+            _ => {
+                self.await_reply(unit, step, 1, verb.must_end_group());
+                let pending = match verb {
+                    Verb::Data => Pending::Data,
+                    Verb::StartTls => Pending::StartTls,
+                    Verb::Auth => Pending::Auth {
+                        mechanism: auth_mechanism(line).unwrap_or_default(),
+                    },
+                    _ => return,
+                };
+                self.mode = Mode::Undecided(pending);
+            }
+        }
+    }
+
+    pub(super) fn await_reply(&mut self, unit: &Unit, step: Step, replies: usize, ends_group: bool) {
+        self.awaited.push_back(Awaited {
+            id: unit.id,
+            at: unit.at,
+            step,
+            replies,
+            ends_group,
+        });
+    }
+
+    /// What is odd about a command coming now, whatever it says.
+    fn deviations_of_timing(&self) -> Option<Deviation> {
+        let came = self.client.first_at()?;
+        let before_last_reply =
+            !self.awaited.is_empty() || self.last_reply_at.is_some_and(|reply| came <= reply);
+        if !self.greeted || (self.next_id == 1 && before_last_reply) {
+            return Some(Deviation::TalkBeforeGreeting);
+        }
+        let group_ended = self.awaited.back().is_some_and(|awaited| awaited.ends_group);
+        (before_last_reply && (!self.pipelining || group_ended))
+            .then_some(Deviation::UnannouncedPipelining)
+    }
+
+    fn poll_dots(&mut self, mut scanner: DotScanner) -> Option<Unit> {
+        let held = self.client.bytes();
+        let window = held.get(..self.limits.unit).unwrap_or(held);
+        let found = scanner.scan(window);
+        self.mode = Mode::Dots(scanner);
+        match found {
+            Scan::More => None,
+            Scan::Content(length) => {
+                let kind = self.data(DataForm::Dot, false, false);
+                Some(self.content_unit(length, kind))
+            }
+            Scan::End => {
+                let kind = self.data(DataForm::Dot, true, true);
+                let unit = self.unit(Client, 3, kind);
+                self.mode = Mode::Commands;
+                let replies = self.replies_to_content(true);
+                self.await_reply(&unit, Step::EndOfData, replies, false);
+                Some(unit)
+            }
+        }
+    }
+
+    fn poll_chunk(&mut self, left: u64, last: bool) -> Unit {
+        let held = self.client.len().min(self.limits.unit);
+        let length = usize::try_from(left).map_or(held, |left| left.min(held));
+        let left = left - length as u64;
+        let end = left == 0;
+        let kind = self.data(DataForm::Bdat, end, end && last);
+        let unit = self.content_unit(length, kind);
+        if end {
+            self.mode = Mode::Commands;
+            let replies = self.replies_to_content(last);
+            self.await_reply(&unit, Step::Bdat { last }, replies, false);
+        } else {
+            self.mode = Mode::Chunk { left, last };
+        }
+        unit
+    }
+
+    fn content_unit(&mut self, length: usize, kind: Kind) -> Unit {
+        let dots = matches!(kind, Kind::Data { form: DataForm::Dot, .. });
+        let mut unit = self.unit(Client, length, kind);
+        if dots {
+            self.content.examine(&unit.bytes, &mut unit.deviations);
+            if std::mem::take(&mut self.content.early) {
+                unit.deviations.push(Deviation::ContentBeforeGoAhead);
+            }
+        }
+        unit
+    }
+
+    #[expect(clippy::unused_self, reason = "reads as the other constructors of units do")]
+    fn data(&self, form: DataForm, end: bool, last: bool) -> Kind {
+        Kind::Data { form, end, last }
+    }
+
+    /// RFC 2033 §4.2: LMTP answers the content once for each accepted recipient.
+    fn replies_to_content(&self, last: bool) -> usize {
+        if self.lmtp && last {
+            self.accepted_recipients.max(1)
+        } else {
+            1
+        }
+    }
+
+    /// Bytes between STARTTLS and the handshake.
+    fn plaintext(&mut self) -> Unit {
+        let mut unit = self.raw(Client, RawReason::AfterStartTls);
+        unit.deviations.push(Deviation::PlaintextAfterStartTls);
+        unit
+    }
+}
+
+/// What is odd about a continuation line. The last octets are only looked at if
+/// the `whole` line is here.
+fn deviations_of_line(line: &[u8], whole: bool) -> Vec<Deviation> {
+    let mut found = Vec::new();
+    if whole && !line.ends_with(b"\r\n") {
+        found.push(Deviation::BareLf);
+    }
+    if line.contains(&0) {
+        found.push(Deviation::Nul);
+    }
+    found
+}

@@ -1,0 +1,308 @@
+//! The server's side of a session, without IO and without opinions.
+//!
+//! What a command is answered is for a policy to say: the session asks
+//! ([`ServerOutput::Ask`]) and waits for [`ServerSession::answer`], so a policy
+//! may be slow, look things up, or lie. What the protocol itself demands is
+//! offered by [`ServerSession::objection`].
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::observer::{Observer, Peers};
+use super::unit::{DataForm, Kind, Unit};
+use crate::codec::{DotDecoder, Limits};
+use crate::command::{Command, Heard, Verb};
+use crate::direction::Direction;
+use crate::reply::{Reply, Severity};
+use crate::stage::{Stage, Step, allowed};
+use crate::time::Timestamp;
+
+/// What the owner of a [`ServerSession`] is to do next.
+#[derive(Debug)]
+pub enum ServerOutput {
+    /// Write this unit to the recording. It comes before the bytes it describes
+    /// go anywhere.
+    Record(Unit),
+    /// Message content as it comes, dots undone.
+    Content(Bytes),
+    /// Call [`ServerSession::answer`].
+    Ask(Asked),
+    /// Send these bytes: the replies to a whole group of commands at once.
+    Send(Bytes),
+    /// Perform the TLS handshake, then call [`ServerSession::tls_ready`].
+    StartTls,
+    /// Close the connection.
+    Close,
+}
+
+/// What the session wants an answer to.
+#[derive(Debug)]
+pub enum Asked {
+    /// A connection: the answer is the greeting.
+    Greeting,
+    /// A command.
+    Command(Box<Heard>),
+    /// A line of an AUTH exchange, without its line end.
+    Sasl(Bytes),
+    /// The content is complete; the answer is the verdict on the message.
+    EndOfData {
+        /// More BDAT chunks follow: the answer acknowledges this one.
+        last: bool,
+    },
+}
+
+/// One session, on the server's side.
+#[derive(Debug)]
+pub struct ServerSession {
+    observer: Observer,
+    ready: VecDeque<ServerOutput>,
+    outgoing: Vec<u8>,
+    asking: bool,
+    /// The last command was one whose positive reply changes the connection.
+    last_verb: Option<Verb>,
+    dots: DotDecoder,
+    in_tls: bool,
+    handshake_due: bool,
+    closing: bool,
+    closed: bool,
+    now: Timestamp,
+    patience: Duration,
+}
+
+impl ServerSession {
+    /// A session on a new connection. `patience` is how long the client may be
+    /// silent; RFC 5321 §4.5.3.2.7 asks for at least five minutes.
+    pub fn new(now: Timestamp, limits: Limits, patience: Duration) -> Self {
+        Self {
+            observer: Observer::new(Peers::Ours, limits),
+            ready: VecDeque::from([ServerOutput::Ask(Asked::Greeting)]),
+            outgoing: Vec::new(),
+            asking: true,
+            last_verb: None,
+            dots: DotDecoder::default(),
+            in_tls: false,
+            handshake_due: false,
+            closing: false,
+            closed: false,
+            now,
+            patience,
+        }
+    }
+
+    /// The connection is inside TLS from its first byte.
+    #[must_use]
+    pub fn inside_tls(mut self) -> Self {
+        self.in_tls = true;
+        self
+    }
+
+    /// Takes what was read.
+    pub fn receive(&mut self, now: Timestamp, bytes: &[u8]) {
+        self.now = now;
+        self.observer.push(Direction::Client, bytes, now);
+    }
+
+    /// The client has closed its side.
+    pub fn receive_end(&mut self) {
+        while let Some(unit) = self.observer.finish(Direction::Client) {
+            self.ready.push_back(ServerOutput::Record(unit));
+        }
+        self.closing = true;
+    }
+
+    /// The handshake asked for by [`ServerOutput::StartTls`] has been done.
+    pub fn tls_ready(&mut self, now: Timestamp) {
+        self.observer.tls_started();
+        self.in_tls = true;
+        self.handshake_due = false;
+        self.now = now;
+    }
+
+    /// The client has been silent for too long, or the server shuts down: says
+    /// so and closes.
+    pub fn give_up(&mut self, now: Timestamp, reply: &Reply) {
+        self.send(now, reply);
+        self.closing = true;
+    }
+
+    /// Closes when everything said so far has been sent.
+    pub fn close(&mut self) {
+        self.closing = true;
+    }
+
+    /// When to call [`give_up`](Self::give_up).
+    pub fn deadline(&self) -> Timestamp {
+        self.now + self.patience
+    }
+
+    /// TLS is in force.
+    pub fn in_tls(&self) -> bool {
+        self.in_tls
+    }
+
+    /// Where the session stands.
+    pub fn stage(&self) -> Stage {
+        self.observer.stage()
+    }
+
+    /// Nothing is under way that the client would have to do again: no
+    /// transaction, no exchange, no unanswered command.
+    pub fn may_be_interrupted(&self) -> bool {
+        let between = matches!(
+            self.stage(),
+            Stage::Connected | Stage::Greeted | Stage::Ready | Stage::Closed
+        );
+        between && !self.asking && self.ready.is_empty() && self.outgoing.is_empty()
+    }
+
+    /// The answer to what [`ServerOutput::Ask`] asked.
+    pub fn answer(&mut self, now: Timestamp, reply: &Reply) {
+        self.asking = false;
+        self.send(now, reply);
+        let code = reply.code();
+        match self.last_verb.take() {
+            Some(Verb::StartTls) if code.is_positive() => self.handshake_due = true,
+            Some(Verb::Quit) if code.is_positive() => self.closing = true,
+            Some(Verb::Data) if code.severity() == Severity::Intermediate => {
+                self.dots = DotDecoder::default();
+            }
+            _ if code.number() == 421 => self.closing = true,
+            _ => {}
+        }
+    }
+
+    /// Closes instead of answering.
+    pub fn hang_up(&mut self) {
+        self.asking = false;
+        self.closing = true;
+    }
+
+    /// What the protocol itself has against a command: a syntax error, or that
+    /// it may not come now. `None` leaves the answer to policy.
+    pub fn objection(&self, heard: &Heard) -> Option<Reply> {
+        let command = match &heard.command {
+            Ok(command) => command,
+            Err(error) => return Some(error.reply()),
+        };
+        if let Command::StartTls = command
+            && self.in_tls
+        {
+            return Some(Reply::of(503, "5.5.1", "TLS is already in force"));
+        }
+        let step = Step::of(&heard.verb);
+        (!allowed(self.stage(), step)).then(|| {
+            let text = match self.stage() {
+                Stage::Greeted => "say EHLO first",
+                Stage::Ready => "MAIL first",
+                Stage::Mail => "RCPT first",
+                _ => "not now",
+            };
+            Reply::of(503, "5.5.1", text)
+        })
+    }
+
+    /// What is to be done next; `None` means: read, or answer.
+    pub fn poll(&mut self) -> Option<ServerOutput> {
+        loop {
+            if let Some(output) = self.ready.pop_front() {
+                return Some(output);
+            }
+            if self.asking || self.closed {
+                return None;
+            }
+            if !self.closing && !self.handshake_due
+                && let Some(unit) = self.observer.poll()
+            {
+                self.hear(unit);
+                continue;
+            }
+            if !self.outgoing.is_empty() {
+                return Some(ServerOutput::Send(std::mem::take(&mut self.outgoing).into()));
+            }
+            if self.closing {
+                self.closed = true;
+                return Some(ServerOutput::Close);
+            }
+            if self.handshake_due {
+                return self.before_handshake();
+            }
+            return None;
+        }
+    }
+
+    /// Plaintext that came with STARTTLS is recorded and goes no further
+    /// (RFC 3207 §4.2).
+    fn before_handshake(&mut self) -> Option<ServerOutput> {
+        if let Some(unit) = self.observer.poll() {
+            return Some(ServerOutput::Record(unit));
+        }
+        self.handshake_due = false;
+        Some(ServerOutput::StartTls)
+    }
+
+    fn send(&mut self, now: Timestamp, reply: &Reply) {
+        self.now = self.now.max(now);
+        let start = self.outgoing.len();
+        reply.encode(&mut self.outgoing);
+        let bytes = self.outgoing.get(start..).unwrap_or_default();
+        self.observer.push(Direction::Server, bytes, now);
+        while self.observer.held(Direction::Server) > 0 {
+            let Some(unit) = self.observer.poll() else {
+                break;
+            };
+            self.ready.push_back(ServerOutput::Record(unit));
+        }
+    }
+
+    /// Passes on what a unit of the client means.
+    fn hear(&mut self, unit: Unit) {
+        let bytes = unit.bytes.clone();
+        let (kind, more) = (unit.kind.clone(), unit.more);
+        self.ready.push_back(ServerOutput::Record(unit));
+        match kind {
+            Kind::Command { .. } | Kind::Sasl { .. } if more => {
+                // A line that fills the buffer without ending: RFC 5321 §4.5.3.1.9.
+                self.send(self.now, &Reply::of(500, "5.5.2", "line too long"));
+                self.closing = true;
+            }
+            Kind::Command { verb } => {
+                self.last_verb = Some(verb);
+                self.ask(Asked::Command(Box::new(Command::parse(&bytes))));
+            }
+            Kind::Sasl { .. } => {
+                let line = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
+                let line = line.strip_suffix(b"\r").unwrap_or(line);
+                self.ask(Asked::Sasl(bytes.slice_ref(line)));
+            }
+            Kind::Data { form, end, last } => {
+                self.content(form, &bytes, end);
+                if end {
+                    self.ask(Asked::EndOfData { last });
+                }
+            }
+            Kind::Reply { .. } | Kind::Raw { .. } => {}
+        }
+    }
+
+    fn content(&mut self, form: DataForm, bytes: &Bytes, end: bool) {
+        match form {
+            DataForm::Bdat => self.ready.push_back(ServerOutput::Content(bytes.clone())),
+            // The end of dotted data is the final line, which is no content.
+            DataForm::Dot if end => {}
+            DataForm::Dot => {
+                let ready = &mut self.ready;
+                self.dots.decode(bytes, |range| {
+                    ready.push_back(ServerOutput::Content(bytes.slice(range)));
+                });
+            }
+        }
+    }
+
+    fn ask(&mut self, asked: Asked) {
+        self.asking = true;
+        self.ready.push_back(ServerOutput::Ask(asked));
+    }
+}
+

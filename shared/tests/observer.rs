@@ -1,0 +1,316 @@
+//! Laws of the observer: no byte is lost, and splitting the input changes nothing.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may fail"
+)]
+
+use proptest::prelude::*;
+use helo_shared::codec::Limits;
+use helo_shared::deviation::Deviation;
+use helo_shared::direction::Direction::{self, Client, Server};
+use helo_shared::session::{Answers, Kind, Observer, Peers, Unit};
+use helo_shared::time::Timestamp;
+
+type Turn = (Direction, Vec<u8>);
+
+/// Everything the observer yields, each turn cut at the given places.
+fn observe(turns: &[Turn], cuts: &[usize], peers: Peers) -> Vec<Unit> {
+    let mut observer = Observer::new(peers, Limits::DEFAULT);
+    let (mut units, mut now, mut cut) = (Vec::new(), 0, cuts.iter().cycle());
+    for (direction, bytes) in turns {
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            now += 1;
+            let most = cut.next().map_or(rest.len(), |&cut| cut.clamp(1, rest.len()));
+            observer.push(*direction, &rest[..most], Timestamp::from_nanos(now));
+            rest = &rest[most..];
+            units.extend(std::iter::from_fn(|| observer.poll()));
+        }
+    }
+    for direction in [Client, Server] {
+        units.extend(std::iter::from_fn(|| observer.finish(direction)));
+    }
+    units
+}
+
+/// A unit without what depends on how it was read; runs of content are one.
+fn essence(units: &[Unit]) -> Vec<String> {
+    let mut all: Vec<(String, Vec<u8>, Vec<Deviation>)> = Vec::new();
+    let mut numbers = std::collections::HashMap::new();
+    for unit in units {
+        let name = match &unit.kind {
+            Kind::Reply { code, answers, .. } => {
+                let answers = match answers {
+                    Answers::Unit(id) => format!("{}", numbers.get(id).copied().unwrap_or(0)),
+                    other => format!("{other:?}"),
+                };
+                format!("s {code} to {answers}")
+            }
+            Kind::Data { form, end: false, .. } => format!("c data {form:?}"),
+            Kind::Data { form, last, .. } => format!("c data {form:?} end {last}"),
+            other => format!("{} {other:?}", unit.direction.letter()),
+        };
+        let joins = matches!(&unit.kind, Kind::Data { end: false, .. } | Kind::Raw { .. });
+        match all.last_mut() {
+            Some((last, bytes, odd)) if joins && *last == name => {
+                bytes.extend_from_slice(&unit.bytes);
+                odd.extend(&unit.deviations);
+            }
+            _ => {
+                // An end of BDAT belongs to its content, however it was cut.
+                all.push((name, unit.bytes.to_vec(), unit.deviations.clone()));
+            }
+        }
+        numbers.insert(unit.id, all.len());
+    }
+    all.into_iter()
+        .map(|(name, bytes, mut odd)| {
+            odd.sort_unstable();
+            odd.dedup();
+            format!("{name} {} {odd:?}", helo_shared::escape::escape(&bytes))
+        })
+        .collect()
+}
+
+fn bytes_of(units: &[Unit], direction: Direction) -> Vec<u8> {
+    units
+        .iter()
+        .filter(|unit| unit.direction == direction)
+        .flat_map(|unit| unit.bytes.to_vec())
+        .collect()
+}
+
+fn sent(turns: &[Turn], direction: Direction) -> Vec<u8> {
+    turns
+        .iter()
+        .filter(|turn| turn.0 == direction)
+        .flat_map(|turn| turn.1.clone())
+        .collect()
+}
+
+fn turns(text: &[(char, &str)]) -> Vec<Turn> {
+    text.iter()
+        .map(|&(side, text)| {
+            let direction = if side == 'C' { Client } else { Server };
+            (direction, text.as_bytes().to_vec())
+        })
+        .collect()
+}
+
+fn dialogues() -> Vec<Vec<Turn>> {
+    vec![
+        turns(&[
+            ('S', "220 mx ESMTP\r\n"),
+            ('C', "EHLO a\r\n"),
+            ('S', "250-mx\r\n250-PIPELINING\r\n250 SIZE 10\r\n"),
+            ('C', "MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n"),
+            ('S', "250 2.1.0 ok\r\n250 2.1.5 ok\r\n354 go\r\n"),
+            ('C', "Subject: x\r\n\r\n..dot\r\n.\n\r\nend\r\n.\r\nQUIT\r\n"),
+            ('S', "250 2.0.0 queued\r\n221 bye\r\n"),
+        ]),
+        turns(&[
+            ('S', "220-mx\r\n220 ESMTP\r\n"),
+            ('C', "LHLO a\r\n"),
+            ('S', "250 mx\r\n"),
+            ('C', "MAIL FROM:<>\r\n"),
+            ('S', "250 ok\r\n"),
+            ('C', "RCPT TO:<a@b>\r\n"),
+            ('S', "250 ok\r\n"),
+            ('C', "RCPT TO:<c@d>\r\n"),
+            ('S', "250 ok\r\n"),
+            ('C', "DATA\r\n"),
+            ('S', "354 go\r\n"),
+            ('C', "x\r\n.\r\n"),
+            ('S', "250 first\r\n452 second\r\n"),
+        ]),
+        turns(&[
+            ('S', "220 mx\r\n"),
+            ('C', "EHLO a\r\n"),
+            ('S', "250 mx\r\n"),
+            ('C', "AUTH LOGIN\r\n"),
+            ('S', "334 VXNlcm5hbWU6\r\n"),
+            ('C', "YQ==\r\n"),
+            ('S', "334 UGFzc3dvcmQ6\r\n"),
+            ('C', "Yg==\r\n"),
+            ('S', "535 5.7.8 no\r\n"),
+            ('C', "STARTTLS\r\n"),
+            ('S', "454 not now\r\n"),
+            ('C', "MAIL FROM:<a@b>\r\n"),
+            ('S', "not a reply\r\n250-mixed\r\n550 codes\r\n"),
+        ]),
+        turns(&[
+            ('S', "220 mx\r\n"),
+            ('C', "EHLO a\r\n"),
+            ('S', "250-mx\r\n250 CHUNKING\r\n"),
+            ('C', "MAIL FROM:<a@b>\r\n"),
+            ('S', "250 ok\r\n"),
+            ('C', "RCPT TO:<c@d>\r\n"),
+            ('S', "250 ok\r\n"),
+            ('C', "BDAT 5\r\nab\r\n.BDAT 0 LAST\r\nQUIT\r\n"),
+            ('S', "250 5\r\n250 done\r\n221 bye\r\n"),
+        ]),
+    ]
+}
+
+#[test]
+fn replies_answer_what_they_answer() {
+    let all = essence(&observe(&dialogues()[0], &[], Peers::Others));
+    let expected = [
+        "s 220 to Greeting 220 mx ESMTP\\r\\n []",
+        "c Command { verb: Ehlo } EHLO a\\r\\n []",
+        "s 250 to 2 250-mx\\r\\n250-PIPELINING\\r\\n250 SIZE 10\\r\\n []",
+        "c Command { verb: Mail } MAIL FROM:<a@b>\\r\\n []",
+        "c Command { verb: Rcpt } RCPT TO:<c@d>\\r\\n []",
+        "c Command { verb: Data } DATA\\r\\n []",
+        "s 250 to 4 250 2.1.0 ok\\r\\n []",
+        "s 250 to 5 250 2.1.5 ok\\r\\n []",
+        "s 354 to 6 354 go\\r\\n []",
+        "c data Dot Subject: x\\r\\n\\r\\n..dot\\r\\n.\\n\\r\\nend\\r\\n [BareLf]",
+        "c data Dot end true .\\r\\n []",
+        "c Command { verb: Quit } QUIT\\r\\n []",
+        "s 250 to 11 250 2.0.0 queued\\r\\n []",
+        "s 221 to 12 221 bye\\r\\n []",
+    ];
+    assert_eq!(all, expected);
+}
+
+#[test]
+fn lmtp_answers_each_recipient() {
+    let all = essence(&observe(&dialogues()[1], &[], Peers::Others));
+    assert_eq!(all[all.len() - 2], "s 250 to 13 250 first\\r\\n []");
+    assert_eq!(all[all.len() - 1], "s 452 to 13 452 second\\r\\n []");
+}
+
+#[test]
+fn what_is_no_reply_is_raw_and_codes_are_not_merged() {
+    let all = essence(&observe(&dialogues()[2], &[], Peers::Others));
+    let tail = &all[all.len() - 2..];
+    assert_eq!(tail[0], "s Raw { why: NotAReply } not a reply\\r\\n250-mixed\\r\\n [CodeChanged, NotAReply]");
+    assert_eq!(tail[1], "s 550 to 13 550 codes\\r\\n []");
+}
+
+#[test]
+fn plaintext_after_starttls_is_never_a_command() {
+    let told = turns(&[
+        ('S', "220 mx\r\n"),
+        ('C', "EHLO a\r\n"),
+        ('S', "250 mx\r\n"),
+        ('C', "STARTTLS\r\nMAIL FROM:<x@y>\r\n"),
+        ('S', "220 go\r\n250 injected\r\n"),
+    ]);
+    for peers in [Peers::Ours, Peers::Others] {
+        let all = essence(&observe(&told, &[], peers));
+        let raw: Vec<_> = all.iter().filter(|line| line.contains("Raw")).collect();
+        assert!(raw.iter().any(|line| line.starts_with("c ") && line.contains("MAIL")), "{all:#?}");
+        assert!(raw.iter().any(|line| line.starts_with("s ") && line.contains("injected")));
+    }
+}
+
+#[test]
+fn a_lenient_end_of_data_is_noticed_by_the_reply() {
+    let told = turns(&[
+        ('S', "220 mx\r\n"),
+        ('C', "EHLO a\r\n"),
+        ('S', "250 mx\r\n"),
+        ('C', "MAIL FROM:<x@y>\r\n"),
+        ('S', "250 ok\r\n"),
+        ('C', "RCPT TO:<x@y>\r\n"),
+        ('S', "250 ok\r\n"),
+        ('C', "DATA\r\n"),
+        ('S', "354 go\r\n"),
+        ('C', "x\n.\n"),
+        ('S', "250 queued\r\n"),
+        ('C', "QUIT\r\n"),
+    ]);
+    let all = essence(&observe(&told, &[], Peers::Others));
+    assert!(all.iter().any(|line| line.contains("EndOfDataNotCrlf")), "{all:#?}");
+    assert!(all.last().unwrap().contains("Quit"), "{all:#?}");
+}
+
+#[test]
+fn out_of_step_clients_are_noticed() {
+    let early = turns(&[('C', "EHLO a\r\n"), ('S', "220 mx\r\n250 mx\r\n")]);
+    let all = essence(&observe(&early, &[], Peers::Others));
+    assert!(all[0].contains("TalkBeforeGreeting"), "{all:#?}");
+    assert!(all[2].starts_with("s 250 to 1"), "{all:#?}");
+    let group = turns(&[
+        ('S', "220 mx\r\n"),
+        ('C', "EHLO a\r\n"),
+        ('S', "250 mx\r\n"),
+        ('C', "MAIL FROM:<x@y>\r\nRCPT TO:<x@y>\r\n"),
+        ('S', "250 ok\r\n250 ok\r\n"),
+    ]);
+    let all = essence(&observe(&group, &[], Peers::Others));
+    assert!(all[4].contains("UnannouncedPipelining"), "{all:#?}");
+    assert!(!all[3].contains("UnannouncedPipelining"), "{all:#?}");
+}
+
+#[test]
+fn endless_lines_come_in_bounded_pieces() {
+    for (direction, first) in [(Client, "220 mx\r\n"), (Server, "")] {
+        let mut observer = Observer::new(Peers::Others, Limits::DEFAULT);
+        observer.push(Server, first.as_bytes(), Timestamp::from_nanos(1));
+        while observer.poll().is_some() {}
+        let mut seen = 0;
+        let junk = vec![b'2'; 64 * 1024];
+        for n in 0..160 {
+            observer.push(direction, &junk, Timestamp::from_nanos(n + 2));
+            while let Some(unit) = observer.poll() {
+                assert!(unit.bytes.len() <= Limits::DEFAULT.unit);
+                seen += unit.bytes.len();
+            }
+            assert!(observer.held(direction) < 2 * Limits::DEFAULT.unit);
+        }
+        assert!(seen > 9 * 1024 * 1024);
+    }
+}
+
+#[test]
+fn a_typist_is_passed_on_and_still_understood() {
+    let mut observer = Observer::new(Peers::Others, Limits::DEFAULT);
+    observer.push(Server, b"220 mx\r\n", Timestamp::from_nanos(1));
+    let mut units: Vec<_> = std::iter::from_fn(|| observer.poll()).collect();
+    for (n, octet) in b"BDAT 2\r\nhiQUIT\r\n".iter().enumerate() {
+        observer.push(Client, &[*octet], Timestamp::from_nanos(n as u64 + 2));
+        units.extend(std::iter::from_fn(|| observer.poll()));
+        units.extend(observer.flush(Client));
+        assert_eq!(observer.held(Client), 0);
+    }
+    let whole: Vec<_> = units.iter().filter(|unit| !unit.more).map(|unit| &unit.kind).collect();
+    assert!(matches!(whole[1], Kind::Command { verb } if verb.name() == "BDAT"));
+    assert!(matches!(whole[3], Kind::Data { end: true, .. }));
+    assert!(matches!(whole[4], Kind::Command { verb } if verb.name() == "QUIT"));
+}
+
+proptest! {
+    #[test]
+    fn splitting_changes_nothing(which in 0usize..4, cuts in prop::collection::vec(1usize..9, 1..9)) {
+        let told = &dialogues()[which];
+        let (whole, cut) = (observe(told, &[], Peers::Others), observe(told, &cuts, Peers::Others));
+        // Of BDAT content only the last piece says that it is the end.
+        if which != 3 {
+            prop_assert_eq!(essence(&cut), essence(&whole));
+        }
+        for direction in [Client, Server] {
+            prop_assert_eq!(bytes_of(&cut, direction), sent(told, direction));
+        }
+    }
+
+    #[test]
+    fn no_byte_is_lost_whatever_comes(
+        noise in prop::collection::vec((any::<bool>(), prop::collection::vec(
+            prop::sample::select(&b"MAILDATARSETBDAT 12LAST<>:.@\r\n\r\n\0\xff\x16\x03250-354 "[..]), 0..60)), 0..20),
+        cuts in prop::collection::vec(1usize..50, 1..5),
+        ours: bool,
+    ) {
+        let told: Vec<Turn> = noise.into_iter().map(|(client, bytes)| {
+            (if client { Client } else { Server }, bytes)
+        }).collect();
+        let units = observe(&told, &cuts, if ours { Peers::Ours } else { Peers::Others });
+        for direction in [Client, Server] {
+            prop_assert_eq!(bytes_of(&units, direction), sent(&told, direction));
+        }
+    }
+}
