@@ -1,7 +1,7 @@
 //! The lines that belong to the file rather than to a session.
 
-use super::VERSION;
 use super::line::{LineWriter, push_string};
+use super::{Reader, VERSION};
 use crate::time::Timestamp;
 
 /// What the header says.
@@ -52,14 +52,15 @@ impl FileLog {
         log
     }
 
-    /// Goes on with a file that has so many lines and sessions already; the
-    /// checksum starts behind them, as after a `sync` line.
-    pub fn resume(lines: u64, sessions: u64) -> Self {
+    /// Goes on with a file that was read to its last whole line, and has so many
+    /// lines and sessions already.
+    pub fn resume(lines: u64, sessions: u64, read: &Reader) -> Self {
+        let (checksum, octets) = read.since_mark();
         Self {
             lines,
             sessions,
-            checksum: crc32fast::Hasher::new(),
-            octets: 0,
+            checksum,
+            octets,
         }
     }
 
