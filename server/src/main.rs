@@ -1,2 +1,7 @@
 //! The `helo-server` program.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    helo_server::run(std::env::args_os())
+}

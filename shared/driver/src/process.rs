@@ -54,3 +54,8 @@ pub fn log_to_stderr(verbosity: u8) {
         .with_target(false)
         .try_init();
 }
+
+/// Fills a buffer with random octets.
+pub fn random(octets: &mut [u8]) -> io::Result<()> {
+    getrandom::fill(octets).map_err(io::Error::other)
+}

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use super::observer::{Observer, Peers};
 use super::unit::{DataForm, Kind, Unit};
 use crate::codec::{DotDecoder, Limits};
-use crate::command::{Command, Heard, Verb};
+use crate::command::{Command, Heard, Verb, bdat_size};
 use crate::direction::Direction;
 use crate::reply::{Reply, Severity};
 use crate::stage::{Stage, Step, allowed};
@@ -267,6 +267,12 @@ impl ServerSession {
                 self.send(self.now, &Reply::of(500, "5.5.2", "line too long"));
                 self.closing = true;
             }
+            Kind::Command { verb: Verb::Bdat } => match bdat_size(&bytes) {
+                // The reply comes after the chunk: RFC 3030 §2.
+                Some((1.., _)) => {}
+                Some((0, last)) => self.ask(Asked::EndOfData { last }),
+                None => self.ask(Asked::Command(Box::new(Command::parse(&bytes)))),
+            },
             Kind::Command { verb } => {
                 self.last_verb = Some(verb);
                 self.ask(Asked::Command(Box::new(Command::parse(&bytes))));

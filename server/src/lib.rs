@@ -1,0 +1,69 @@
+//! `helo-server`: an SMTP server to test with.
+//!
+//! It is honest unless asked to be otherwise, and it never relays: there is no
+//! code in it that opens an SMTP connection. What it accepts for foreign domains
+//! is recorded, and kept in the witness Maildir if one is named.
+//!
+//! [`cli`] is what the user may say, [`settings`] what it means, [`listener`]
+//! accepts connections, [`policy`] decides what each command is answered, and
+//! [`store`] keeps what was received.
+
+pub mod cli;
+pub mod listener;
+pub mod policy;
+pub mod settings;
+pub mod store;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command};
+use crate::settings::Settings;
+
+/// The program: parses, resolves, runs, and says how it went.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(with_default_command(arguments)) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    driver::process::log_to_stderr(cli.verbose);
+    match cli.command {
+        Command::Personas => {
+            policy::persona::list();
+            ExitCode::SUCCESS
+        }
+        Command::Run(arguments) => match Settings::resolve(arguments) {
+            Ok(settings) => finish(listener::run(settings)),
+            Err(error) => fail(&error, 2),
+        },
+    }
+}
+
+/// `run` is what is meant when no subcommand is named.
+fn with_default_command(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = arguments.into_iter().collect();
+    let first = arguments.get(1).and_then(|first| first.to_str());
+    let named = ["run", "personas", "help", "-h", "--help", "-V", "--version"];
+    if !first.is_some_and(|first| named.contains(&first)) {
+        let at = arguments.len().min(1);
+        arguments.insert(at, "run".into());
+    }
+    arguments
+}
+
+fn finish(result: Result<(), listener::Stopped>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(stopped) => fail(&stopped.error, stopped.status),
+    }
+}
+
+fn fail(error: &anyhow::Error, status: u8) -> ExitCode {
+    anstream::eprintln!("helo-server: {error:#}");
+    ExitCode::from(status)
+}

@@ -1,0 +1,10 @@
+//! What each command is answered.
+
+pub mod persona;
+mod recipient;
+mod session;
+
+pub use session::SessionPolicy;
+
+/// Users that every domain must have (RFC 5321 §4.5.1, RFC 2142 §4).
+pub const ALWAYS: [&str; 2] = ["postmaster", "abuse"];

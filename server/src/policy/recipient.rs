@@ -1,0 +1,77 @@
+//! Whether a recipient is taken, and what becomes of its mail.
+
+use std::net::IpAddr;
+
+use shared::address::{Domain, Mailbox};
+use shared::path::ForwardPath;
+use shared::reply::Reply;
+
+use super::ALWAYS;
+use super::persona::Relays;
+use crate::cli::RelayPolicy;
+use crate::settings::Site;
+
+/// A recipient that was taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Recipient {
+    /// A user of ours.
+    Local {
+        /// Their name, in lower case, without an address tag.
+        user: String,
+    },
+    /// Somebody elsewhere: kept by the witness or discarded, never passed on.
+    Foreign,
+}
+
+impl Site {
+    /// Decides on a recipient of a client with that address.
+    pub(super) fn recipient(&self, path: &ForwardPath, client: IpAddr) -> Result<Recipient, Reply> {
+        let Some(mailbox) = path.mailbox() else {
+            return Ok(Recipient::Local {
+                user: "postmaster".into(),
+            });
+        };
+        if !self.is_local(mailbox.domain()) {
+            return self.foreign(client);
+        }
+        match self.user(mailbox) {
+            Some(user) => Ok(Recipient::Local { user }),
+            None if self.persona.relays == Relays::ForAnyone && routes_elsewhere(mailbox) => {
+                Ok(Recipient::Foreign)
+            }
+            None => Err(Reply::of(550, "5.1.1", "no such mailbox here")),
+        }
+    }
+
+    /// Whether that client may send to foreign domains.
+    fn foreign(&self, client: IpAddr) -> Result<Recipient, Reply> {
+        let trusted = || {
+            let client = client.to_canonical();
+            self.trusted.iter().any(|network| network.contains(&client))
+        };
+        let allowed = self.persona.relays == Relays::ForAnyone
+            || self.relay_policy == RelayPolicy::Open
+            || trusted();
+        allowed
+            .then_some(Recipient::Foreign)
+            .ok_or_else(|| Reply::of(550, "5.7.1", "relaying denied"))
+    }
+
+    fn is_local(&self, domain: &Domain) -> bool {
+        self.local_domains.contains(domain) || *domain == self.hostname
+    }
+
+    /// The user a local mailbox belongs to: in any case of letters, and with an
+    /// address tag after `+` ignored (RFC 5233).
+    fn user(&self, mailbox: &Mailbox) -> Option<String> {
+        let local_part = mailbox.local_part().content().to_lowercase();
+        let name = local_part.split('+').next().unwrap_or(&local_part);
+        let exists = ALWAYS.contains(&name) || self.users.iter().any(|user| user == name);
+        exists.then(|| name.to_owned())
+    }
+}
+
+/// `user%host`, `host!user` or `"user@host"` before a domain of ours.
+fn routes_elsewhere(mailbox: &Mailbox) -> bool {
+    mailbox.local_part().content().contains(['%', '!', '@'])
+}

@@ -1,0 +1,167 @@
+//! A message while it comes in, and how it is kept.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufWriter, Write};
+use std::net::IpAddr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use shared::message::rfc5322_date;
+use shared::time::Timestamp;
+
+use super::{Store, maildir};
+
+/// What the trace header says (RFC 5321 §4.4).
+#[derive(Debug)]
+pub struct Trace<'a> {
+    /// The reverse-path, brackets included.
+    pub reverse_path: String,
+    /// The name given in EHLO or HELO.
+    pub helo: &'a str,
+    /// The client's address.
+    pub client: IpAddr,
+    /// `ESMTP`, `ESMTPS` and so on.
+    pub protocol: &'static str,
+    /// The server's name.
+    pub hostname: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// A message that is being received. Dropped before [`keep`](Self::keep) it
+/// leaves nothing behind.
+#[derive(Debug)]
+pub struct Incoming {
+    id: String,
+    file: Option<BufWriter<File>>,
+    tmp: Option<PathBuf>,
+    maildirs: Vec<PathBuf>,
+    octets: u64,
+    most: u64,
+    failure: Option<std::io::Error>,
+}
+
+impl Incoming {
+    /// Begins a message for these users, and for the witness.
+    pub fn begin(
+        store: &Store,
+        users: &[&str],
+        witness: Option<&Store>,
+        trace: &Trace<'_>,
+        most: u64,
+    ) -> Result<Self> {
+        let mut maildirs = Vec::new();
+        if let Store::Maildirs(own) = store {
+            maildirs.extend(users.iter().map(|user| own.of(user)));
+        }
+        if let Some(Store::Maildirs(foreign)) = witness {
+            maildirs.push(foreign.of(""));
+        }
+        let id = uuid::Builder::from_unix_timestamp_millis(trace.at.nanos() / 1_000_000, &random()?)
+            .into_uuid()
+            .simple()
+            .to_string();
+        let mut incoming = Self {
+            id,
+            file: None,
+            tmp: None,
+            maildirs,
+            octets: 0,
+            most,
+            failure: None,
+        };
+        if let Some(first) = incoming.maildirs.first() {
+            let tmp = first.join("tmp").join(&incoming.id);
+            let file = OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(&tmp)
+                .with_context(|| format!("making {}", tmp.display()))?;
+            incoming.tmp = Some(tmp);
+            let mut file = BufWriter::new(file);
+            file.write_all(incoming.trace_header(trace).as_bytes())
+                .context("writing the trace header")?;
+            incoming.file = Some(file);
+        }
+        Ok(incoming)
+    }
+
+    fn trace_header(&self, trace: &Trace<'_>) -> String {
+        let address = match trace.client.to_canonical() {
+            IpAddr::V4(address) => format!("[{address}]"),
+            IpAddr::V6(address) => format!("[IPv6:{address}]"),
+        };
+        // A header line is what the client said: nothing in it may end the line.
+        let helo: String = trace.helo.chars().filter(|c| !c.is_control()).collect();
+        format!(
+            "Return-Path: {}\r\nReceived: from {helo} ({address})\r\n\tby {} (Heloscope) with {} id {};\r\n\t{}\r\n",
+            trace.reverse_path,
+            trace.hostname,
+            trace.protocol,
+            self.id,
+            rfc5322_date(trace.at),
+        )
+    }
+
+    /// Takes a piece of content. An error is kept for the end: the client is to
+    /// be heard out before it is answered.
+    pub fn write(&mut self, bytes: &[u8]) {
+        self.octets += bytes.len() as u64;
+        if self.is_too_big() || self.failure.is_some() {
+            return;
+        }
+        if let Some(Err(error)) = self.file.as_mut().map(|file| file.write_all(bytes)) {
+            self.failure = Some(error);
+        }
+    }
+
+    /// It has more octets than the limit.
+    pub fn is_too_big(&self) -> bool {
+        self.octets > self.most
+    }
+
+    /// Keeps it: on the disk, and in every Maildir it goes to, when this returns.
+    pub async fn keep(mut self) -> Result<String> {
+        if let Some(error) = self.failure.take() {
+            return Err(error).context("writing the message");
+        }
+        let id = self.id.clone();
+        let Some(file) = self.file.take() else {
+            return Ok(id);
+        };
+        tokio::task::spawn_blocking(move || self.publish(file))
+            .await
+            .context("keeping the message")??;
+        Ok(id)
+    }
+
+    fn publish(&self, file: BufWriter<File>) -> Result<()> {
+        let file = file.into_inner().context("writing the message")?;
+        file.sync_all().context("syncing the message")?;
+        let Some(tmp) = &self.tmp else {
+            return Ok(());
+        };
+        let name = format!("{}.{}.heloscope", self.octets, self.id);
+        for maildir in &self.maildirs {
+            maildir::publish(tmp, maildir, &name)?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        if let Some(tmp) = &self.tmp {
+            // What is in `new` by now has a name of its own.
+            let _ = fs::remove_file(tmp);
+        }
+    }
+}
+
+fn random() -> Result<[u8; 10]> {
+    let mut octets = [0; 10];
+    driver::process::random(&mut octets)?;
+    Ok(octets)
+}
