@@ -1,2 +1,7 @@
 //! The `helo-recorder` program.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    helo_recorder::run(std::env::args_os())
+}

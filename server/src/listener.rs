@@ -1,22 +1,19 @@
 //! Accepts connections, within limits, until told to end.
 
-use std::fs;
-use std::io::Write;
-use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Context;
 use driver::clock::Clock;
 use driver::journal::{self, Journal};
+use driver::listen::{Accepted, Listeners};
 use driver::process::{Termination, survive_file_size_limit};
 use driver::serve::{ServeError, Service, serve};
 use driver::stream::Stream;
 use shared::codec::Limits;
 use shared::recording::OpenFacts;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, watch};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::policy::SessionPolicy;
@@ -75,16 +72,9 @@ impl Server {
             .and_then(|termination| survive_file_size_limit().map(|()| termination))
             .context("listening for signals")
             .map_err(cannot_bind)?;
-        let (accepted, mut connections) = mpsc::channel(1);
-        let mut listeners = JoinSet::new();
-        let mut addresses = Vec::new();
-        for &address in &self.settings.run.listen {
-            let listener = driver::net::listen(address).map_err(cannot_bind)?;
-            let bound = listener.local_addr().context("asking for the port").map_err(cannot_bind)?;
-            addresses.push(bound);
-            listeners.spawn(accept_loop(listener, accepted.clone()));
-        }
-        announce(&addresses, self.settings.run.ready_file.as_deref())
+        let mut listeners = Listeners::bind(&self.settings.run.listen).map_err(cannot_bind)?;
+        listeners
+            .announce(self.settings.run.ready_file.as_deref())
             .map_err(|error| Stopped { error, status: 6 })?;
         let (end, shutdown) = watch::channel(false);
         let service = Service {
@@ -97,7 +87,7 @@ impl Server {
         let mut sessions = JoinSet::new();
         loop {
             tokio::select! {
-                Some(connection) = connections.recv() => {
+                Some(connection) = listeners.accept() => {
                     self.take(connection, &service, &mut sessions);
                 }
                 Some(_) = sessions.join_next(), if !sessions.is_empty() => {}
@@ -107,7 +97,7 @@ impl Server {
                 }
             }
         }
-        listeners.abort_all();
+        listeners.stop();
         end.send_replace(true);
         tracing::info!("ending; {} sessions may finish", sessions.len());
         let drained = async { while sessions.join_next().await.is_some() {} };
@@ -151,32 +141,6 @@ impl Server {
     }
 }
 
-struct Accepted {
-    tcp: TcpStream,
-    client: SocketAddr,
-    local: SocketAddr,
-}
-
-async fn accept_loop(listener: TcpListener, accepted: mpsc::Sender<Accepted>) {
-    loop {
-        match listener.accept().await {
-            Ok((tcp, client)) => {
-                let Ok(local) = tcp.local_addr() else {
-                    continue;
-                };
-                if accepted.send(Accepted { tcp, client, local }).await.is_err() {
-                    return;
-                }
-            }
-            Err(error) => {
-                // Out of descriptors, most likely: trying again at once would spin.
-                tracing::warn!("cannot accept: {error}");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
-    }
-}
-
 async fn turn_away(tcp: TcpStream) {
     let mut stream = Stream::new(tcp);
     let reply = b"421 4.3.2 too many connections, try again later\r\n";
@@ -185,18 +149,4 @@ async fn turn_away(tcp: TcpStream) {
         stream.shutdown().await
     };
     let _ = tokio::time::timeout(Duration::from_secs(10), told).await;
-}
-
-/// One line that a script can read, and a file that appears whole.
-fn announce(addresses: &[SocketAddr], ready_file: Option<&Path>) -> Result<()> {
-    let list: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-    if let Some(path) = ready_file {
-        let mut part = path.as_os_str().to_owned();
-        part.push(".part");
-        let what = || format!("writing --ready-file {}", path.display());
-        fs::write(&part, list.join("\n") + "\n").with_context(what)?;
-        fs::rename(&part, path).with_context(what)?;
-    }
-    anstream::println!("listening on {}", list.join(" "));
-    std::io::stdout().flush().context("writing to standard output")
 }

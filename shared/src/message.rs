@@ -112,7 +112,10 @@ pub fn header(message: &[u8], name: &str) -> Vec<String> {
 /// The address of the client in a Received field: the first address in brackets,
 /// or in parentheses, before `by`.
 pub fn client_of_received(received: &str) -> Option<IpAddr> {
-    let from = received.split(" by ").next().unwrap_or(received);
+    let from = match received.split(" by ").next() {
+        Some(from) if from.starts_with("from ") => from,
+        _ => return None,
+    };
     from.split(['[', ']', '(', ')', ' ']).find_map(|word| {
         let word = word.strip_prefix("IPv6:").unwrap_or(word);
         word.parse::<IpAddr>().ok()

@@ -12,10 +12,12 @@
 //! | [`talk`] | drives a `ClientSession` |
 //! | [`serve`] | drives a `ServerSession` |
 //! | [`net`] | binding, connecting, network namespaces |
+//! | [`listen`] | several listening sockets, and saying where they are |
 //! | [`process`] | signals, logging |
 
 pub mod clock;
 pub mod journal;
+pub mod listen;
 pub mod net;
 pub mod process;
 pub mod serve;

@@ -82,3 +82,8 @@ pub fn enter_namespace(name: &str) -> Result<()> {
     move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))
         .with_context(|| format!("cannot enter the network namespace '{name}' (needs root)"))
 }
+
+/// Makes the close of a connection a reset, to pass on that the other one was.
+pub fn reset_on_close(tcp: &TcpStream) -> io::Result<()> {
+    socket2::SockRef::from(tcp).set_linger(Some(Duration::ZERO))
+}

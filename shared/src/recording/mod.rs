@@ -16,7 +16,7 @@ mod merge;
 mod read;
 mod record;
 mod redact;
-//mod transcript;
+mod transcript;
 
 pub use dialogue::{Answer, Dialogue, Ending, Exchange, Handshake, Said, Transaction};
 pub use file::{FileLog, Head};
@@ -25,7 +25,7 @@ pub use merge::Merge;
 pub use read::{Damage, Reader, Recording, Unusable};
 pub use record::Record;
 pub use redact::{RedactKey, Redaction};
-//pub use transcript::{Line, Transcript, TranscriptError};
+pub use transcript::{Line, Transcript, TranscriptError};
 
 /// The version of the format that is written, and the highest that is read.
 pub const VERSION: u64 = 1;
