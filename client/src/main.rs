@@ -1,2 +1,7 @@
 //! The `helo-client` program.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    helo_client::run(std::env::args_os())
+}

@@ -33,7 +33,9 @@ pub fn run(options: cli::Proxy) -> Result<(), Stopped> {
 }
 
 fn check_upstream(upstream: &str) -> Result<()> {
-    let port = upstream.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
+    let port = upstream
+        .rsplit_once(':')
+        .map(|(_, port)| port.parse::<u16>());
     if !matches!(port, Some(Ok(1..))) {
         bail!("--upstream '{upstream}' is no HOST:PORT, such as mx.example.test:25 or [::1]:25");
     }
@@ -108,7 +110,10 @@ async fn session(
 ) {
     let Accepted { tcp, client, local } = accepted;
     let connected = connect(&options).await;
-    let upstream = connected.as_ref().ok().map(|(_, address)| address.to_string());
+    let upstream = connected
+        .as_ref()
+        .ok()
+        .map(|(_, address)| address.to_string());
     let facts = OpenFacts {
         role: "proxy",
         client: Some(client.to_string()),
@@ -125,7 +130,9 @@ async fn session(
     let result = match connected {
         Ok((server, _)) => {
             let patience = Duration::from_secs(options.timeout.max(1));
-            Relay::new(tcp, server, clock, &mut recorded, patience).run(ending).await
+            Relay::new(tcp, server, clock, &mut recorded, patience)
+                .run(ending)
+                .await
         }
         Err(error) => {
             tracing::warn!("{client}: {error:#}");
@@ -145,7 +152,10 @@ async fn connect(options: &cli::Proxy) -> Result<(TcpStream, SocketAddr)> {
         .with_context(|| format!("no address for the upstream {upstream}"))?;
     let mut last = None;
     for address in addresses {
-        if options.source.is_some_and(|source| source.is_ipv4() != address.is_ipv4()) {
+        if options
+            .source
+            .is_some_and(|source| source.is_ipv4() != address.is_ipv4())
+        {
             continue;
         }
         match driver::net::connect(address, options.source, CONNECT).await {

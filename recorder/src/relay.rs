@@ -134,7 +134,10 @@ impl<'a> Relay<'a> {
         loop {
             from_client.reserve(READ);
             from_server.reserve(READ);
-            match self.wait(&mut from_client, &mut from_server, &mut ending).await {
+            match self
+                .wait(&mut from_client, &mut from_server, &mut ending)
+                .await
+            {
                 Woken::Read(direction, Ok(0)) => {
                     first_to_end.get_or_insert(direction);
                     self.pass_end(direction).await?;
@@ -175,7 +178,9 @@ impl<'a> Relay<'a> {
         let silent = Instant::now() + self.patience;
         let interruptible = self.is_between_transactions();
         let (client_open, server_open) = (!self.to_server.ends, !self.to_client.ends);
-        let read_client = client_open && self.to_server.octets < HIGH_WATER && !self.observer.is_full()
+        let read_client = client_open
+            && self.to_server.octets < HIGH_WATER
+            && !self.observer.is_full()
             && self.observer.held(Client) < HIGH_WATER;
         let read_server = server_open && self.to_client.octets < HIGH_WATER;
         let (mut client_read, mut client_write) = self.client.split();
@@ -212,8 +217,10 @@ impl<'a> Relay<'a> {
 
     fn is_between_transactions(&self) -> bool {
         use shared::stage::Stage;
-        matches!(self.observer.stage(), Stage::Greeted | Stage::Ready | Stage::Closed)
-            && self.to_client.octets == 0
+        matches!(
+            self.observer.stage(),
+            Stage::Greeted | Stage::Ready | Stage::Closed
+        ) && self.to_client.octets == 0
             && self.to_server.octets == 0
     }
 
@@ -228,9 +235,10 @@ impl<'a> Relay<'a> {
     async fn pass_pieces(&mut self) -> Result<(), WriteFailed> {
         let mut units = Vec::new();
         for direction in [Server, Client] {
-            let due = self.observer.held_since(direction).is_some_and(|since| {
-                self.clock.now().since(since) >= HOLD
-            });
+            let due = self
+                .observer
+                .held_since(direction)
+                .is_some_and(|since| self.clock.now().since(since) >= HOLD);
             if due {
                 units.extend(self.observer.flush(direction));
             }
@@ -338,7 +346,14 @@ impl<'a> Relay<'a> {
     async fn say_goodbye(&mut self) -> Result<Ended, WriteFailed> {
         let reply = Reply::of(421, "4.3.2", "the recorder is shutting down");
         if !self.observer.is_opaque() {
-            say(&mut self.client, &mut self.observer, self.clock, self.journal, &reply).await?;
+            say(
+                &mut self.client,
+                &mut self.observer,
+                self.clock,
+                self.journal,
+                &reply,
+            )
+            .await?;
         }
         Ok(Ended::PROXY)
     }
@@ -358,7 +373,11 @@ pub async fn refuse(
         ..NoteFacts::default()
     })?;
     let mut observer = Observer::new(Peers::Others, Limits::DEFAULT);
-    let reply = Reply::of(421, "4.4.1", "the server behind this recorder cannot be reached");
+    let reply = Reply::of(
+        421,
+        "4.4.1",
+        "the server behind this recorder cannot be reached",
+    );
     say(&mut client, &mut observer, clock, journal, &reply).await?;
     journal.close(clock.now(), Ended::PROXY)
 }

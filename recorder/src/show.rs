@@ -33,7 +33,11 @@ pub fn run(options: &cli::Show) -> Result<(), Stopped> {
         anstream::eprintln!("helo-recorder: warning: {damage}");
     }
     let known = recording.sessions();
-    if let Some(missing) = options.session.iter().find(|session| !known.contains(session)) {
+    if let Some(missing) = options
+        .session
+        .iter()
+        .find(|session| !known.contains(session))
+    {
         return Err(Stopped {
             error: anyhow!("there is no session {missing} (there are {})", known.len()),
             status: 2,
@@ -73,7 +77,10 @@ const REMARK: Style = AnsiColor::Yellow.on_default();
 
 /// Prints one session.
 fn print(recording: &Recording, session: u64, full: bool, out: &mut String) {
-    let records = recording.records().iter().filter(|record| record.session() == Some(session));
+    let records = recording
+        .records()
+        .iter()
+        .filter(|record| record.session() == Some(session));
     let mut printer = Printer {
         out,
         started: Timestamp::default(),
@@ -118,22 +125,35 @@ impl Printer<'_> {
             }
             "data" => self.data(record, &payload),
             "raw" => {
-                let side = if record.text("d") == Some("c") { "C" } else { "S" };
+                let side = if record.text("d") == Some("c") {
+                    "C"
+                } else {
+                    "S"
+                };
                 let why = record.text("why").unwrap_or("?");
                 self.stamp(record.at());
                 let (count, text) = (payload.len(), shared::escape::excerpt(&payload, 60));
-                let _ = writeln!(self.out, "{REMARK}{side}~ {count} octets ({why}): {text}{REMARK:#}");
+                let _ = writeln!(
+                    self.out,
+                    "{REMARK}{side}~ {count} octets ({why}): {text}{REMARK:#}"
+                );
             }
             "tls" => self.tls(record),
             "gap" => {
                 let octets = record.number("len").unwrap_or_default();
-                self.remark(&format!("{octets} octets are missing ({})", record.text("why").unwrap_or("?")));
+                self.remark(&format!(
+                    "{octets} octets are missing ({})",
+                    record.text("why").unwrap_or("?")
+                ));
             }
             "note" => self.note(record),
             "close" => {
                 self.closed = true;
                 self.stamp(record.at());
-                let (by, how) = (record.text("by").unwrap_or("?"), record.text("how").unwrap_or("?"));
+                let (by, how) = (
+                    record.text("by").unwrap_or("?"),
+                    record.text("how").unwrap_or("?"),
+                );
                 let _ = writeln!(self.out, "{TIME}-- closed by {by} ({how}){TIME:#}");
             }
             _ => {}
@@ -147,13 +167,20 @@ impl Printer<'_> {
     fn open(&mut self, record: &Record, session: u64) {
         self.started = record.at();
         let part = |name| record.text(name).map(escape_text);
-        let mut way: Vec<String> = [part("c"), part("l"), part("u")].into_iter().flatten().collect();
+        let mut way: Vec<String> = [part("c"), part("l"), part("u")]
+            .into_iter()
+            .flatten()
+            .collect();
         if way.is_empty() {
             way.push("?".into());
         }
         let role = record.text("role").unwrap_or("?");
         let at = record.text("at").unwrap_or("?");
-        let _ = writeln!(self.out, "session {session}  {at}  {}  ({role})", way.join(" → "));
+        let _ = writeln!(
+            self.out,
+            "session {session}  {at}  {}  ({role})",
+            way.join(" → ")
+        );
     }
 
     fn lines(&mut self, record: &Record, mark: &str, style: Style, payload: &[u8]) {
@@ -189,14 +216,20 @@ impl Printer<'_> {
     fn end_of_content(&mut self) {
         let (lines, octets) = std::mem::take(&mut self.hidden);
         if lines > 0 {
-            self.remark(&format!("{lines} more lines, {octets} octets (--full shows them)"));
+            self.remark(&format!(
+                "{lines} more lines, {octets} octets (--full shows them)"
+            ));
         }
         self.content = 0;
     }
 
     fn tls(&mut self, record: &Record) {
         self.stamp(record.at());
-        let text = |name| record.text(name).map_or_else(|| "?".to_owned(), escape_text);
+        let text = |name| {
+            record
+                .text(name)
+                .map_or_else(|| "?".to_owned(), escape_text)
+        };
         let _ = if record.flag("ok") {
             writeln!(
                 self.out,
@@ -206,7 +239,11 @@ impl Printer<'_> {
                 text("verify")
             )
         } else {
-            writeln!(self.out, "{REMARK}-- TLS failed: {}{REMARK:#}", text("alert"))
+            writeln!(
+                self.out,
+                "{REMARK}-- TLS failed: {}{REMARK:#}",
+                text("alert")
+            )
         };
     }
 

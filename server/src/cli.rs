@@ -33,7 +33,12 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct Run {
     /// Listen here; may be given more than once. Port 0 takes a free port
-    #[arg(short, long, default_value = "127.0.0.1:2525", value_name = "ADDRESS:PORT")]
+    #[arg(
+        short,
+        long,
+        default_value = "127.0.0.1:2525",
+        value_name = "ADDRESS:PORT"
+    )]
     pub listen: Vec<SocketAddr>,
     /// The name the server calls itself
     #[arg(long, default_value = "localhost", value_name = "NAME")]

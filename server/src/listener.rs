@@ -105,9 +105,10 @@ impl Server {
             _ = tokio::time::timeout(DRAIN, drained) => {}
             () = termination.recv() => {}
         }
-        self.journal
-            .finish()
-            .map_err(|error| Stopped { error: error.into(), status: 6 })
+        self.journal.finish().map_err(|error| Stopped {
+            error: error.into(),
+            status: 6,
+        })
     }
 
     fn take(&self, connection: Accepted, service: &Service, sessions: &mut JoinSet<()>) {

@@ -103,5 +103,6 @@ fn names_for_certificate(run: &Run) -> Vec<String> {
 
 fn local_users(run: &Run) -> Vec<String> {
     let own = run.user.iter().map(|user| user.to_lowercase());
-    own.chain(crate::policy::ALWAYS.map(str::to_owned)).collect()
+    own.chain(crate::policy::ALWAYS.map(str::to_owned))
+        .collect()
 }

@@ -269,9 +269,11 @@ impl CommandError {
             Self::Keyword(expected) => {
                 Reply::of(501, "5.5.4", format!("{expected} expected after the verb"))
             }
-            Self::Path { reverse: true, error, .. } => {
-                Reply::of(501, "5.1.7", format!("bad reverse-path: {error}"))
-            }
+            Self::Path {
+                reverse: true,
+                error,
+                ..
+            } => Reply::of(501, "5.1.7", format!("bad reverse-path: {error}")),
             Self::Path { error, .. } => {
                 Reply::of(501, "5.1.3", format!("bad forward-path: {error}"))
             }
@@ -318,17 +320,27 @@ fn bare(line: &[u8]) -> (&[u8], Vec<Deviation>) {
     let without_lf = line.strip_suffix(b"\n");
     let text = without_lf.unwrap_or(line);
     let without_cr = text.strip_suffix(b"\r");
-    note(without_lf.is_some() && without_cr.is_none(), Deviation::BareLf);
+    note(
+        without_lf.is_some() && without_cr.is_none(),
+        Deviation::BareLf,
+    );
     let text = without_cr.filter(|_| without_lf.is_some()).unwrap_or(text);
     note(text.contains(&b'\r'), Deviation::BareCr);
     note(text.contains(&0), Deviation::Nul);
     note(!text.is_ascii(), Deviation::EightBit);
     let trimmed = text.trim_ascii_end();
-    note(trimmed.len() < text.len() && !text.ends_with(b"\r"), Deviation::TrailingSpace);
+    note(
+        trimmed.len() < text.len() && !text.ends_with(b"\r"),
+        Deviation::TrailingSpace,
+    );
     (trimmed, deviations)
 }
 
-fn parse(verb: &Verb, text: &str, deviations: &mut Vec<Deviation>) -> Result<Command, CommandError> {
+fn parse(
+    verb: &Verb,
+    text: &str,
+    deviations: &mut Vec<Deviation>,
+) -> Result<Command, CommandError> {
     let rest = text.get(verb.name().len()..).unwrap_or("");
     let argument = rest.trim_start_matches([' ', '\t']);
     let none = |command: Command| match argument {
@@ -343,7 +355,9 @@ fn parse(verb: &Verb, text: &str, deviations: &mut Vec<Deviation>) -> Result<Com
         Verb::Auth => auth(argument),
         Verb::Bdat => bdat(argument)
             .map(|(size, last)| Command::Bdat { size, last })
-            .ok_or_else(|| CommandError::Argument(verb.clone(), "needs a size, and LAST or nothing")),
+            .ok_or_else(|| {
+                CommandError::Argument(verb.clone(), "needs a size, and LAST or nothing")
+            }),
         Verb::Data => none(Command::Data),
         Verb::Ehlo => some(Command::Ehlo),
         Verb::Etrn => some(Command::Etrn),
@@ -354,22 +368,28 @@ fn parse(verb: &Verb, text: &str, deviations: &mut Vec<Deviation>) -> Result<Com
         Verb::Mail => {
             let mut cursor = after_colon("FROM:", argument, deviations)?;
             let start = cursor.rest();
-            let (reverse_path, brackets) = ReversePath::read(&mut cursor)
-                .map_err(|error| bad_path(true, start, error))?;
+            let (reverse_path, brackets) =
+                ReversePath::read(&mut cursor).map_err(|error| bad_path(true, start, error))?;
             note_brackets(brackets, deviations);
             let parameters = parameters(cursor, true, start)?;
-            Ok(Command::Mail { reverse_path, parameters })
+            Ok(Command::Mail {
+                reverse_path,
+                parameters,
+            })
         }
         Verb::Noop => Ok(Command::Noop),
         Verb::Quit => none(Command::Quit),
         Verb::Rcpt => {
             let mut cursor = after_colon("TO:", argument, deviations)?;
             let start = cursor.rest();
-            let (forward_path, brackets) = ForwardPath::read(&mut cursor)
-                .map_err(|error| bad_path(false, start, error))?;
+            let (forward_path, brackets) =
+                ForwardPath::read(&mut cursor).map_err(|error| bad_path(false, start, error))?;
             note_brackets(brackets, deviations);
             let parameters = parameters(cursor, false, start)?;
-            Ok(Command::Rcpt { forward_path, parameters })
+            Ok(Command::Rcpt {
+                forward_path,
+                parameters,
+            })
         }
         Verb::Rset => none(Command::Rset),
         Verb::StartTls => none(Command::StartTls),
@@ -387,7 +407,9 @@ fn after_colon<'a>(
     deviations: &mut Vec<Deviation>,
 ) -> Result<Cursor<'a>, CommandError> {
     let mut cursor = Cursor::new(argument);
-    cursor.keyword(keyword).ok_or(CommandError::Keyword(keyword))?;
+    cursor
+        .keyword(keyword)
+        .ok_or(CommandError::Keyword(keyword))?;
     if cursor.run(|c| matches!(c, ' ' | '\t')).is_some() {
         deviations.push(Deviation::SpaceAfterColon);
     }
@@ -410,7 +432,11 @@ fn bad_path(reverse: bool, argument: &str, error: AddressError) -> CommandError 
 
 /// The parameters after a path, which end it: what follows it directly belongs
 /// to a path that could not be read whole.
-fn parameters(mut cursor: Cursor<'_>, reverse: bool, argument: &str) -> Result<Parameters, CommandError> {
+fn parameters(
+    mut cursor: Cursor<'_>,
+    reverse: bool,
+    argument: &str,
+) -> Result<Parameters, CommandError> {
     if !cursor.is_at_end() && !cursor.rest().starts_with([' ', '\t']) {
         let error = AddressError::Rest(cursor.offset());
         return Err(bad_path(reverse, argument, error));
@@ -457,7 +483,13 @@ pub fn bdat_size(line: &[u8]) -> Option<(u64, bool)> {
 pub fn auth_mechanism(line: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(line.get(..256).unwrap_or(line));
     let mechanism = text.split_ascii_whitespace().nth(1)?;
-    Some(mechanism.chars().take(32).collect::<String>().to_ascii_uppercase())
+    Some(
+        mechanism
+            .chars()
+            .take(32)
+            .collect::<String>()
+            .to_ascii_uppercase(),
+    )
 }
 
 #[cfg(test)]
@@ -475,7 +507,10 @@ mod tests {
     #[test]
     fn envelopes_are_read() {
         match parsed("mail from:<a@b.test> SIZE=10\r\n") {
-            Ok(Command::Mail { reverse_path, parameters }) => {
+            Ok(Command::Mail {
+                reverse_path,
+                parameters,
+            }) => {
                 assert_eq!(reverse_path.to_string(), "<a@b.test>");
                 assert_eq!(parameters.value("SIZE"), Some("10"));
             }
@@ -483,11 +518,17 @@ mod tests {
         }
         assert!(matches!(
             parsed("RCPT TO:<postMASTER>"),
-            Ok(Command::Rcpt { forward_path: ForwardPath::Postmaster, .. })
+            Ok(Command::Rcpt {
+                forward_path: ForwardPath::Postmaster,
+                ..
+            })
         ));
         assert!(matches!(
             parsed("MAIL FROM:<>"),
-            Ok(Command::Mail { reverse_path: ReversePath::Null, .. })
+            Ok(Command::Mail {
+                reverse_path: ReversePath::Null,
+                ..
+            })
         ));
     }
 
@@ -509,14 +550,20 @@ mod tests {
             ("NOOP \u{1}", "500 5.5.2"),
         ] {
             let error = parsed(line).expect_err(line);
-            assert!(error.reply().to_string().starts_with(reply), "{line}: {error}");
+            assert!(
+                error.reply().to_string().starts_with(reply),
+                "{line}: {error}"
+            );
         }
     }
 
     #[test]
     fn what_is_tolerated_is_named() {
         for (line, deviations) in [
-            (&b"MAIL FROM: <a@b>\r\n"[..], &[Deviation::SpaceAfterColon][..]),
+            (
+                &b"MAIL FROM: <a@b>\r\n"[..],
+                &[Deviation::SpaceAfterColon][..],
+            ),
             (b"RCPT TO:a@b\r\n", &[Deviation::NoAngleBrackets]),
             (b"NOOP\n", &[Deviation::BareLf]),
             (b"NOOP \r\n", &[Deviation::TrailingSpace]),

@@ -26,16 +26,36 @@ pub const ALL: &[Extension] = &[
     row("BINARYMIME", "RFC 3030", "content without lines, by BDAT"),
     row("CHUNKING", "RFC 3030", "BDAT: content by octet counts"),
     row("DELIVERBY", "RFC 2852", "a time by which to deliver"),
-    row("DSN", "RFC 3461", "delivery status notifications on request"),
-    row("ENHANCEDSTATUSCODES", "RFC 2034", "codes such as 5.1.1 in replies"),
+    row(
+        "DSN",
+        "RFC 3461",
+        "delivery status notifications on request",
+    ),
+    row(
+        "ENHANCEDSTATUSCODES",
+        "RFC 2034",
+        "codes such as 5.1.1 in replies",
+    ),
     row("ETRN", "RFC 1985", "start of a remote queue"),
     row("EXPN", "RFC 5321", "expansion of mailing lists"),
-    row("FUTURERELEASE", "RFC 4865", "delivery not before a given time"),
+    row(
+        "FUTURERELEASE",
+        "RFC 4865",
+        "delivery not before a given time",
+    ),
     row("HELP", "RFC 5321", "help texts"),
     row("LIMITS", "RFC 9422", "the server's limits, announced"),
     row("MT-PRIORITY", "RFC 6710", "priorities of messages"),
-    row("PIPELINING", "RFC 2920", "several commands before the first reply"),
-    row("REQUIRETLS", "RFC 8689", "TLS on the whole way, or no delivery"),
+    row(
+        "PIPELINING",
+        "RFC 2920",
+        "several commands before the first reply",
+    ),
+    row(
+        "REQUIRETLS",
+        "RFC 8689",
+        "TLS on the whole way, or no delivery",
+    ),
     row("SIZE", "RFC 1870", "the message size, declared in MAIL"),
     row("SMTPUTF8", "RFC 6531", "UTF-8 in addresses and headers"),
     row("STARTTLS", "RFC 3207", "from plain to TLS"),
@@ -75,7 +95,10 @@ impl Offered {
 
     /// The limit of RFC 1870: `None` if SIZE is not offered or names none.
     pub fn size_limit(&self) -> Option<u64> {
-        self.parameters("SIZE")?.parse().ok().filter(|&size| size > 0)
+        self.parameters("SIZE")?
+            .parse()
+            .ok()
+            .filter(|&size| size > 0)
     }
 
     /// The mechanisms offered, in upper case, from `AUTH x` and the old `AUTH=x`.
@@ -83,7 +106,10 @@ impl Offered {
         let mut found = Vec::new();
         for line in &self.0 {
             let line = line.to_ascii_uppercase();
-            let Some(list) = line.strip_prefix("AUTH").and_then(|rest| rest.strip_prefix([' ', '='])) else {
+            let Some(list) = line
+                .strip_prefix("AUTH")
+                .and_then(|rest| rest.strip_prefix([' ', '=']))
+            else {
                 continue;
             };
             for mechanism in list.split_ascii_whitespace() {
@@ -116,7 +142,13 @@ mod tests {
 
     #[test]
     fn offers_are_read() {
-        let offered = Offered::parse(["PIPELINING", "size 10240000", "AUTH PLAIN LOGIN", "AUTH=LOGIN CRAM-MD5", ""]);
+        let offered = Offered::parse([
+            "PIPELINING",
+            "size 10240000",
+            "AUTH PLAIN LOGIN",
+            "AUTH=LOGIN CRAM-MD5",
+            "",
+        ]);
         assert!(offered.has("pipelining"));
         assert!(!offered.has("STARTTLS"));
         assert_eq!(offered.size_limit(), Some(10_240_000));

@@ -36,7 +36,9 @@ impl<'a> Cursor<'a> {
 
     /// Exactly this text.
     pub fn literal(&mut self, expected: &str) -> Option<()> {
-        self.rest().starts_with(expected).then(|| self.at += expected.len())
+        self.rest()
+            .starts_with(expected)
+            .then(|| self.at += expected.len())
     }
 
     /// This text in any case of its ASCII letters.
@@ -76,7 +78,12 @@ impl<'a> Cursor<'a> {
                     return Some(content);
                 }
                 // quoted-pairSMTP = %d92 %d32-126
-                '\\' => content.push(chars.next().map(|(_, c)| c).filter(|c| matches!(c, ' '..='~'))?),
+                '\\' => content.push(
+                    chars
+                        .next()
+                        .map(|(_, c)| c)
+                        .filter(|c| matches!(c, ' '..='~'))?,
+                ),
                 // qtextSMTP = %d32-33 / %d35-91 / %d93-126 / UTF8-non-ascii
                 ' '..='~' => content.push(c),
                 c if is_utf8_non_ascii(c) => content.push(c),
@@ -144,16 +151,22 @@ pub enum Literal {
 
 impl Literal {
     fn parse(inner: &str) -> Option<Self> {
-        if let Some(address) = inner.get(..5).filter(|tag| tag.eq_ignore_ascii_case("IPv6:")) {
+        if let Some(address) = inner
+            .get(..5)
+            .filter(|tag| tag.eq_ignore_ascii_case("IPv6:"))
+        {
             return inner.get(address.len()..)?.parse().ok().map(Self::V6);
         }
         if let Ok(address) = inner.parse() {
             return Some(Self::V4(address));
         }
         let (tag, content) = inner.split_once(':')?;
-        let tag_fits = !tag.is_empty() && !tag.ends_with('-') && tag.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+        let tag_fits = !tag.is_empty()
+            && !tag.ends_with('-')
+            && tag.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
         // dcontent = %d33-90 / %d94-126
-        let content_fits = !content.is_empty() && content.chars().all(|c| matches!(c, '!'..='Z' | '^'..='~'));
+        let content_fits =
+            !content.is_empty() && content.chars().all(|c| matches!(c, '!'..='Z' | '^'..='~'));
         (tag_fits && content_fits).then(|| Self::General {
             tag: tag.to_owned(),
             content: content.to_owned(),

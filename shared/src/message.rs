@@ -32,7 +32,17 @@ impl Marked<'_> {
     /// its body has what a careless server breaks: a lone dot, lines that begin
     /// with dots, trailing white space and a long line (RFC 5321 §4.5.2, §4.5.3.1.6).
     pub fn build(&self) -> Vec<u8> {
-        let Self { token, check, leg, case, from, to, helo, operator, at } = self;
+        let Self {
+            token,
+            check,
+            leg,
+            case,
+            from,
+            to,
+            helo,
+            operator,
+            at,
+        } = self;
         let short = token.get(..8).unwrap_or(token);
         let date = rfc5322_date(*at);
         let version = env!("CARGO_PKG_VERSION");
@@ -79,8 +89,15 @@ pub fn body(message: &[u8]) -> &[u8] {
 /// format may change, and empty lines at the end.
 pub fn same_body(sent: &[u8], arrived: &[u8]) -> bool {
     let lines = |message| {
-        let text: Vec<u8> = body(message).iter().copied().filter(|&octet| octet != b'\r').collect();
-        let end = text.iter().rposition(|&octet| octet != b'\n').map_or(0, |at| at + 1);
+        let text: Vec<u8> = body(message)
+            .iter()
+            .copied()
+            .filter(|&octet| octet != b'\r')
+            .collect();
+        let end = text
+            .iter()
+            .rposition(|&octet| octet != b'\n')
+            .map_or(0, |at| at + 1);
         text.get(..end).unwrap_or_default().to_vec()
     };
     lines(sent) == lines(arrived)
@@ -147,26 +164,49 @@ mod tests {
     #[test]
     fn dates_are_those_of_the_calendar() {
         let at = |text: &str| rfc5322_date(text.parse().unwrap());
-        assert_eq!(at("2026-11-24T12:00:01Z"), "Tue, 24 Nov 2026 12:00:01 +0000");
-        assert_eq!(at("2000-02-29T23:59:59Z"), "Tue, 29 Feb 2000 23:59:59 +0000");
+        assert_eq!(
+            at("2026-11-24T12:00:01Z"),
+            "Tue, 24 Nov 2026 12:00:01 +0000"
+        );
+        assert_eq!(
+            at("2000-02-29T23:59:59Z"),
+            "Tue, 29 Feb 2000 23:59:59 +0000"
+        );
     }
 
     #[test]
     fn clients_are_found_in_received_fields() {
         for (received, client) in [
-            ("from a (unknown [192.0.2.7]) by mx (Postfix) with ESMTP", Some("192.0.2.7")),
-            ("from a (a.test [IPv6:2001:db8::7]) by mx with ESMTP", Some("2001:db8::7")),
-            ("from [198.51.100.7] (helo=a) by mx with esmtp (Exim 4.96)", Some("198.51.100.7")),
-            ("from a ([192.0.2.7]) by mx (Heloscope) with ESMTP", Some("192.0.2.7")),
+            (
+                "from a (unknown [192.0.2.7]) by mx (Postfix) with ESMTP",
+                Some("192.0.2.7"),
+            ),
+            (
+                "from a (a.test [IPv6:2001:db8::7]) by mx with ESMTP",
+                Some("2001:db8::7"),
+            ),
+            (
+                "from [198.51.100.7] (helo=a) by mx with esmtp (Exim 4.96)",
+                Some("198.51.100.7"),
+            ),
+            (
+                "from a ([192.0.2.7]) by mx (Heloscope) with ESMTP",
+                Some("192.0.2.7"),
+            ),
             ("by mx (Postfix, from userid 0) id 1; [1.2.3.4]", None),
         ] {
-            assert_eq!(client_of_received(received), client.map(|c| c.parse().unwrap()), "{received}");
+            assert_eq!(
+                client_of_received(received),
+                client.map(|c| c.parse().unwrap()),
+                "{received}"
+            );
         }
     }
 
     #[test]
     fn headers_are_unfolded() {
-        let message = b"Received: from a\r\n\t(b)\r\nSubject: x\r\nreceived: c\r\n\r\nReceived: no\r\n";
+        let message =
+            b"Received: from a\r\n\t(b)\r\nSubject: x\r\nreceived: c\r\n\r\nReceived: no\r\n";
         assert_eq!(header(message, "Received"), ["from a (b)", "c"]);
     }
 

@@ -167,7 +167,9 @@ mod tests {
         ] {
             assert_eq!(forward(text).as_deref(), Ok(printed));
         }
-        for text in ["<>", "<a>", "<a@b", "<@x a@b>", "<@x:>", "<@x,a@b>", "<a@b@c>"] {
+        for text in [
+            "<>", "<a>", "<a@b", "<@x a@b>", "<@x:>", "<@x,a@b>", "<a@b@c>",
+        ] {
             assert!(forward(text).is_err(), "{text}");
         }
     }

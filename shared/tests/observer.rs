@@ -6,12 +6,12 @@
     reason = "a test may fail"
 )]
 
-use proptest::prelude::*;
 use helo_shared::codec::Limits;
 use helo_shared::deviation::Deviation;
 use helo_shared::direction::Direction::{self, Client, Server};
 use helo_shared::session::{Answers, Kind, Observer, Peers, Unit};
 use helo_shared::time::Timestamp;
+use proptest::prelude::*;
 
 type Turn = (Direction, Vec<u8>);
 
@@ -23,7 +23,9 @@ fn observe(turns: &[Turn], cuts: &[usize], peers: Peers) -> Vec<Unit> {
         let mut rest = &bytes[..];
         while !rest.is_empty() {
             now += 1;
-            let most = cut.next().map_or(rest.len(), |&cut| cut.clamp(1, rest.len()));
+            let most = cut
+                .next()
+                .map_or(rest.len(), |&cut| cut.clamp(1, rest.len()));
             observer.push(*direction, &rest[..most], Timestamp::from_nanos(now));
             rest = &rest[most..];
             units.extend(std::iter::from_fn(|| observer.poll()));
@@ -48,7 +50,9 @@ fn essence(units: &[Unit]) -> Vec<String> {
                 };
                 format!("s {code} to {answers}")
             }
-            Kind::Data { form, end: false, .. } => format!("c data {form:?}"),
+            Kind::Data {
+                form, end: false, ..
+            } => format!("c data {form:?}"),
             Kind::Data { form, last, .. } => format!("c data {form:?} end {last}"),
             other => format!("{} {other:?}", unit.direction.letter()),
         };
@@ -107,7 +111,10 @@ fn dialogues() -> Vec<Vec<Turn>> {
             ('S', "250-mx\r\n250-PIPELINING\r\n250 SIZE 10\r\n"),
             ('C', "MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n"),
             ('S', "250 2.1.0 ok\r\n250 2.1.5 ok\r\n354 go\r\n"),
-            ('C', "Subject: x\r\n\r\n..dot\r\n.\n\r\nend\r\n.\r\nQUIT\r\n"),
+            (
+                'C',
+                "Subject: x\r\n\r\n..dot\r\n.\n\r\nend\r\n.\r\nQUIT\r\n",
+            ),
             ('S', "250 2.0.0 queued\r\n221 bye\r\n"),
         ]),
         turns(&[
@@ -187,7 +194,10 @@ fn lmtp_answers_each_recipient() {
 fn what_is_no_reply_is_raw_and_codes_are_not_merged() {
     let all = essence(&observe(&dialogues()[2], &[], Peers::Others));
     let tail = &all[all.len() - 2..];
-    assert_eq!(tail[0], "s Raw { why: NotAReply } not a reply\\r\\n250-mixed\\r\\n [CodeChanged, NotAReply]");
+    assert_eq!(
+        tail[0],
+        "s Raw { why: NotAReply } not a reply\\r\\n250-mixed\\r\\n [CodeChanged, NotAReply]"
+    );
     assert!(tail[1].starts_with("s 550 to 12 550 codes"), "{tail:#?}");
 }
 
@@ -203,8 +213,15 @@ fn plaintext_after_starttls_is_never_a_command() {
     for peers in [Peers::Ours, Peers::Others] {
         let all = essence(&observe(&told, &[], peers));
         let raw: Vec<_> = all.iter().filter(|line| line.contains("Raw")).collect();
-        assert!(raw.iter().any(|line| line.starts_with("c ") && line.contains("MAIL")), "{all:#?}");
-        assert!(raw.iter().any(|line| line.starts_with("s ") && line.contains("injected")));
+        assert!(
+            raw.iter()
+                .any(|line| line.starts_with("c ") && line.contains("MAIL")),
+            "{all:#?}"
+        );
+        assert!(
+            raw.iter()
+                .any(|line| line.starts_with("s ") && line.contains("injected"))
+        );
     }
 }
 
@@ -225,7 +242,10 @@ fn a_lenient_end_of_data_is_noticed_by_the_reply() {
         ('C', "QUIT\r\n"),
     ]);
     let all = essence(&observe(&told, &[], Peers::Others));
-    assert!(all.iter().any(|line| line.contains("EndOfDataNotCrlf")), "{all:#?}");
+    assert!(
+        all.iter().any(|line| line.contains("EndOfDataNotCrlf")),
+        "{all:#?}"
+    );
     assert!(all.last().unwrap().contains("Quit"), "{all:#?}");
 }
 
@@ -278,7 +298,11 @@ fn a_typist_is_passed_on_and_still_understood() {
         units.extend(observer.flush(Client));
         assert_eq!(observer.held(Client), 0);
     }
-    let whole: Vec<_> = units.iter().filter(|unit| !unit.more).map(|unit| &unit.kind).collect();
+    let whole: Vec<_> = units
+        .iter()
+        .filter(|unit| !unit.more)
+        .map(|unit| &unit.kind)
+        .collect();
     assert!(matches!(whole[1], Kind::Command { verb } if verb.name() == "BDAT"));
     assert!(matches!(whole[3], Kind::Data { end: true, .. }));
     assert!(matches!(whole[4], Kind::Command { verb } if verb.name() == "QUIT"));

@@ -71,7 +71,11 @@ mod tests {
     #[test]
     fn names_are_unique_and_only_the_honest_one_offends_nothing() {
         for (index, persona) in ALL.iter().enumerate() {
-            assert!(ALL.iter().skip(index + 1).all(|other| other.name != persona.name));
+            assert!(
+                ALL.iter()
+                    .skip(index + 1)
+                    .all(|other| other.name != persona.name)
+            );
             assert_eq!(persona.offends.is_empty(), persona.name == "honest");
         }
     }

@@ -75,8 +75,14 @@ impl SessionPolicy {
         match command {
             Command::Ehlo(name) => self.hello(name, true),
             Command::Helo(name) => self.hello(name, false),
-            Command::Mail { reverse_path, parameters } => self.mail(reverse_path, parameters),
-            Command::Rcpt { forward_path, parameters } => self.rcpt(forward_path, parameters),
+            Command::Mail {
+                reverse_path,
+                parameters,
+            } => self.mail(reverse_path, parameters),
+            Command::Rcpt {
+                forward_path,
+                parameters,
+            } => self.rcpt(forward_path, parameters),
             Command::Data => self.data(),
             Command::Rset => {
                 self.envelope = None;
@@ -89,10 +95,13 @@ impl SessionPolicy {
             Command::Vrfy(_) => Reply::of(252, "2.5.2", "send some mail and see"),
             Command::Help(_) => Reply::of(214, "2.0.0", "RFC 5321 has all the help there is"),
             Command::StartTls if self.site.offers_tls => Reply::of(220, "2.0.0", "go ahead"),
-            Command::Expn(_) | Command::Etrn(_) | Command::StartTls | Command::Auth { .. }
-            | Command::Lhlo(_) | Command::Xclient(_) | Command::Bdat { .. } => {
-                Reply::of(502, "5.5.1", "not offered here")
-            }
+            Command::Expn(_)
+            | Command::Etrn(_)
+            | Command::StartTls
+            | Command::Auth { .. }
+            | Command::Lhlo(_)
+            | Command::Xclient(_)
+            | Command::Bdat { .. } => Reply::of(502, "5.5.1", "not offered here"),
             _ => Reply::of(500, "5.5.1", "command not recognized"),
         }
     }
@@ -141,12 +150,21 @@ impl SessionPolicy {
                 _ => return Reply::of(501, "5.5.4", "SIZE needs a number"),
             }
         }
-        let body = parameters.get("BODY").map(|body| body.value.as_deref().unwrap_or(""));
-        if !matches!(body.map(str::to_ascii_uppercase).as_deref(), None | Some("7BIT" | "8BITMIME")) {
+        let body = parameters
+            .get("BODY")
+            .map(|body| body.value.as_deref().unwrap_or(""));
+        if !matches!(
+            body.map(str::to_ascii_uppercase).as_deref(),
+            None | Some("7BIT" | "8BITMIME")
+        ) {
             return Reply::of(501, "5.5.4", "BODY is 7BIT or 8BITMIME");
         }
         let smtputf8 = parameters.get("SMTPUTF8").is_some();
-        if !smtputf8 && reverse_path.mailbox().is_some_and(|mailbox| !mailbox.is_ascii()) {
+        if !smtputf8
+            && reverse_path
+                .mailbox()
+                .is_some_and(|mailbox| !mailbox.is_ascii())
+        {
             return needs_smtputf8();
         }
         self.envelope = Some(Envelope {
@@ -166,7 +184,11 @@ impl SessionPolicy {
         let Some(envelope) = &mut self.envelope else {
             return Reply::of(503, "5.5.1", "MAIL first");
         };
-        if !envelope.smtputf8 && forward_path.mailbox().is_some_and(|mailbox| !mailbox.is_ascii()) {
+        if !envelope.smtputf8
+            && forward_path
+                .mailbox()
+                .is_some_and(|mailbox| !mailbox.is_ascii())
+        {
             return needs_smtputf8();
         }
         if envelope.recipients.len() >= most {
@@ -184,7 +206,10 @@ impl SessionPolicy {
     /// Unknown parameters are refused: RFC 5321 §4.1.1.11.
     fn check_parameters(&self, parameters: &Parameters, known: &[&str]) -> Result<(), Reply> {
         let extended = self.helo.as_ref().is_some_and(|helo| helo.extended);
-        match parameters.iter().find(|one| !extended || !known.contains(&one.keyword.as_str())) {
+        match parameters
+            .iter()
+            .find(|one| !extended || !known.contains(&one.keyword.as_str()))
+        {
             Some(unknown) => Err(Reply::of(
                 555,
                 "5.5.4",
@@ -216,7 +241,13 @@ impl SessionPolicy {
             at: self.clock.now(),
         };
         let witness = foreign.then_some(&self.site.witness);
-        match Incoming::begin(&self.site.store, &users, witness, &trace, self.site.max_size) {
+        match Incoming::begin(
+            &self.site.store,
+            &users,
+            witness,
+            &trace,
+            self.site.max_size,
+        ) {
             Ok(incoming) => {
                 self.incoming = Some(incoming);
                 Reply::of(354, "", "go ahead, end with CRLF dot CRLF")

@@ -58,10 +58,11 @@ impl Incoming {
         if let Some(Store::Maildirs(foreign)) = witness {
             maildirs.push(foreign.of(""));
         }
-        let id = uuid::Builder::from_unix_timestamp_millis(trace.at.nanos() / 1_000_000, &random()?)
-            .into_uuid()
-            .simple()
-            .to_string();
+        let id =
+            uuid::Builder::from_unix_timestamp_millis(trace.at.nanos() / 1_000_000, &random()?)
+                .into_uuid()
+                .simple()
+                .to_string();
         let mut incoming = Self {
             id,
             file: None,

@@ -42,7 +42,10 @@ impl Maildirs {
 /// A user's name as one that cannot leave the directory.
 fn file_name(user: &str) -> String {
     let safe = |c: char| c.is_alphanumeric() || "-_.+".contains(c);
-    let name: String = user.chars().map(|c| if safe(c) { c } else { '_' }).collect();
+    let name: String = user
+        .chars()
+        .map(|c| if safe(c) { c } else { '_' })
+        .collect();
     if name.starts_with('.') {
         format!("_{name}")
     } else {

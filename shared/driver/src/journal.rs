@@ -111,17 +111,35 @@ pub struct Ended(CloseFacts);
 
 impl Ended {
     /// The client closed.
-    pub const CLIENT: Self = Self(CloseFacts { by: "client", how: "fin" });
+    pub const CLIENT: Self = Self(CloseFacts {
+        by: "client",
+        how: "fin",
+    });
     /// The client's connection was reset.
-    pub const CLIENT_RESET: Self = Self(CloseFacts { by: "client", how: "rst" });
+    pub const CLIENT_RESET: Self = Self(CloseFacts {
+        by: "client",
+        how: "rst",
+    });
     /// The server closed.
-    pub const SERVER: Self = Self(CloseFacts { by: "server", how: "fin" });
+    pub const SERVER: Self = Self(CloseFacts {
+        by: "server",
+        how: "fin",
+    });
     /// The server's connection was reset.
-    pub const SERVER_RESET: Self = Self(CloseFacts { by: "server", how: "rst" });
+    pub const SERVER_RESET: Self = Self(CloseFacts {
+        by: "server",
+        how: "rst",
+    });
     /// We closed, standing between them.
-    pub const PROXY: Self = Self(CloseFacts { by: "proxy", how: "fin" });
+    pub const PROXY: Self = Self(CloseFacts {
+        by: "proxy",
+        how: "fin",
+    });
     /// Nothing came for too long.
-    pub const TIMEOUT: Self = Self(CloseFacts { by: "timeout", how: "fin" });
+    pub const TIMEOUT: Self = Self(CloseFacts {
+        by: "timeout",
+        how: "fin",
+    });
 }
 
 /// A durability mark is written at most this often.
@@ -175,7 +193,9 @@ impl Journal {
         let torn = found.torn;
         journal.note(&NoteFacts {
             by: "helo".into(),
-            message: Some(format!("resumed; {torn} octets of a torn line were cut off")),
+            message: Some(format!(
+                "resumed; {torn} octets of a torn line were cut off"
+            )),
             tag: Some("resumed".into()),
             ..NoteFacts::default()
         })?;
@@ -508,7 +528,10 @@ impl Inner {
         loop {
             let mut state = self.lock();
             while state.buffer.is_empty() && !state.ended && state.failure.is_none() {
-                state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state = self
+                    .work
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner);
             }
             if state.ended || state.failure.is_some() {
                 return;
@@ -528,7 +551,10 @@ impl Inner {
             let mut state = self.lock();
             let done = *self.synced.borrow();
             while state.wanted_sync <= done && !state.ended && state.failure.is_none() {
-                state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state = self
+                    .work
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner);
             }
             if state.ended || state.failure.is_some() {
                 self.synced.send_replace(state.written);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use rustls::pki_types::ServerName;
 use shared::codec::Limits;
+use shared::command::Command;
 use shared::session::{ClientOutput, ClientSession, Heard, Unit};
 use tokio::time::timeout;
 
@@ -46,6 +47,7 @@ pub struct Talk {
     received: BytesMut,
     watch: Box<dyn FnMut(&Unit) + Send>,
     ended: Option<Ended>,
+    last_hello: Option<String>,
 }
 
 impl Talk {
@@ -66,11 +68,15 @@ impl Talk {
             received: BytesMut::new(),
             watch,
             ended: None,
+            last_hello: None,
         }
     }
 
     /// Says some bytes.
     pub async fn say(&mut self, bytes: &[u8], limit: Duration) -> Result<(), Broken> {
+        if let Ok(Command::Ehlo(name)) = Command::parse(bytes).command {
+            self.last_hello = Some(name);
+        }
         self.session.say(self.clock.now(), bytes);
         while let Some(output) = self.session.poll() {
             match output {
@@ -150,6 +156,11 @@ impl Talk {
         let ended = self.ended.unwrap_or(Ended::CLIENT);
         self.record_quietly()?;
         self.journal.close(self.clock.now(), ended)
+    }
+
+    /// The name given in the last EHLO.
+    pub fn last_hello(&self) -> Option<String> {
+        self.last_hello.clone()
     }
 
     /// The recording of this session.

@@ -116,7 +116,11 @@ impl Builder {
             Said::Sasl { line, redacted }
         } else {
             let verb = Verb::of(&line);
-            Said::Command { verb, line, redacted }
+            Said::Command {
+                verb,
+                line,
+                redacted,
+            }
         };
         self.in_content = false;
         self.say(record, said);
@@ -129,7 +133,15 @@ impl Builder {
         };
         if !self.in_content {
             let (wire, complete, missing) = (Vec::new(), false, 0);
-            self.say(record, Said::Content { form, wire, complete, missing });
+            self.say(
+                record,
+                Said::Content {
+                    form,
+                    wire,
+                    complete,
+                    missing,
+                },
+            );
             self.in_content = true;
         }
         let Some(exchange) = self.dialogue.exchanges.last_mut() else {
@@ -163,9 +175,16 @@ impl Builder {
             self.dialogue.unsolicited.push(answer);
             return;
         }
-        let last = self.dialogue.exchanges.last_mut().map(|exchange| &mut exchange.said);
+        let last = self
+            .dialogue
+            .exchanges
+            .last_mut()
+            .map(|exchange| &mut exchange.said);
         match last {
-            Some(Said::Raw { octets, why: before }) if before == why => {
+            Some(Said::Raw {
+                octets,
+                why: before,
+            }) if before == why => {
                 *octets += payload.len() as u64;
             }
             _ => {
@@ -184,14 +203,21 @@ impl Builder {
         let re = record.number("re").unwrap_or_default();
         let dialogue = &mut self.dialogue;
         if re == 0 {
-            if dialogue.greeting.is_none() && dialogue.exchanges.iter().all(|e| e.answers.is_empty()) {
+            if dialogue.greeting.is_none()
+                && dialogue.exchanges.iter().all(|e| e.answers.is_empty())
+            {
                 dialogue.greeting = Some(answer);
             } else {
                 dialogue.unsolicited.push(answer);
             }
             return;
         }
-        match dialogue.exchanges.iter_mut().rev().find(|exchange| exchange.n == re) {
+        match dialogue
+            .exchanges
+            .iter_mut()
+            .rev()
+            .find(|exchange| exchange.n == re)
+        {
             Some(exchange) => exchange.answers.push(answer),
             None => dialogue.unsolicited.push(answer),
         }

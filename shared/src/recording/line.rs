@@ -80,7 +80,11 @@ impl<'a> LineWriter<'a> {
     }
 
     /// A list of texts.
-    pub(super) fn list(&mut self, name: &str, texts: impl Iterator<Item = impl AsRef<str>>) -> &mut Self {
+    pub(super) fn list(
+        &mut self,
+        name: &str,
+        texts: impl Iterator<Item = impl AsRef<str>>,
+    ) -> &mut Self {
         self.name(name);
         self.out.push(b'[');
         for (index, text) in texts.enumerate() {

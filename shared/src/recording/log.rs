@@ -159,12 +159,20 @@ impl SessionLog {
         }
         line.flag("more", unit.more);
         if !unit.deviations.is_empty() {
-            line.list("dev", unit.deviations.iter().map(|deviation| deviation.name()));
+            line.list(
+                "dev",
+                unit.deviations.iter().map(|deviation| deviation.name()),
+            );
         }
         line.payload(payload);
         if let Some((_, masked)) = &masked {
             let (offset, length, tag) = (masked.offset, MARK.len(), &masked.tag);
-            line.json("x", &format!("[{{\"off\":{offset},\"len\":{length},\"why\":\"auth\",\"eq\":\"{tag}\"}}]"));
+            line.json(
+                "x",
+                &format!(
+                    "[{{\"off\":{offset},\"len\":{length},\"why\":\"auth\",\"eq\":\"{tag}\"}}]"
+                ),
+            );
         }
         line.end();
         1 + self.note_queue_id(n, unit, out)
@@ -188,23 +196,44 @@ impl SessionLog {
     }
 
     /// A certificate, by its digest and DER in base64.
-    pub fn certificate(&self, n: u64, at: Timestamp, sha256: &str, der: &[u8], out: &mut Vec<u8>) -> u64 {
+    pub fn certificate(
+        &self,
+        n: u64,
+        at: Timestamp,
+        sha256: &str,
+        der: &[u8],
+        out: &mut Vec<u8>,
+    ) -> u64 {
         use base64::Engine;
         let mut line = self.line(out, n, at, "cert");
         line.text("sha256", sha256);
-        line.text("der", &base64::engine::general_purpose::STANDARD.encode(der));
+        line.text(
+            "der",
+            &base64::engine::general_purpose::STANDARD.encode(der),
+        );
         line.end();
         1
     }
 
     /// An annotation of this session.
     pub fn note(&mut self, n: u64, at: Timestamp, note: &NoteFacts, out: &mut Vec<u8>) -> u64 {
-        write_note(LineWriter::begin(out, n, Some(self.session), at, "note"), note);
+        write_note(
+            LineWriter::begin(out, n, Some(self.session), at, "note"),
+            note,
+        );
         1
     }
 
     /// Bytes of one direction are missing here.
-    pub fn gap(&mut self, n: u64, at: Timestamp, direction: Direction, octets: u64, why: &str, out: &mut Vec<u8>) -> u64 {
+    pub fn gap(
+        &mut self,
+        n: u64,
+        at: Timestamp,
+        direction: Direction,
+        octets: u64,
+        why: &str,
+        out: &mut Vec<u8>,
+    ) -> u64 {
         let mut line = self.line(out, n, at, "gap");
         let mut letter = [0; 4];
         line.text("d", direction.letter().encode_utf8(&mut letter));
@@ -218,7 +247,10 @@ impl SessionLog {
     pub fn close(&mut self, n: u64, at: Timestamp, close: CloseFacts, out: &mut Vec<u8>) -> u64 {
         let [client, server] = std::mem::take(&mut self.digests).map(hex_digest);
         let [from_client, from_server] = self.octets;
-        let after = self.last_verb.as_ref().map(|verb| verb.name().to_ascii_lowercase());
+        let after = self
+            .last_verb
+            .as_ref()
+            .map(|verb| verb.name().to_ascii_lowercase());
         let mut line = self.line(out, n, at, "close");
         line.text("by", close.by);
         line.text("how", close.how);
@@ -237,7 +269,9 @@ impl SessionLog {
 
     fn account(&mut self, unit: &Unit, payload: &[u8]) {
         let side = unit.direction.index();
-        if let (Some(digest), Some(octets)) = (self.digests.get_mut(side), self.octets.get_mut(side)) {
+        if let (Some(digest), Some(octets)) =
+            (self.digests.get_mut(side), self.octets.get_mut(side))
+        {
             digest.update(payload);
             *octets += payload.len() as u64;
         }
@@ -246,7 +280,11 @@ impl SessionLog {
                 self.commands += 1;
                 self.last_verb = Some(verb.clone());
             }
-            Kind::Data { end: true, last: true, .. } => self.content_end = Some(unit.id),
+            Kind::Data {
+                end: true,
+                last: true,
+                ..
+            } => self.content_end = Some(unit.id),
             _ => {}
         }
     }
@@ -264,8 +302,15 @@ impl SessionLog {
                 }
                 None
             }
-            Kind::Reply { answers: Answers::Unit(id), .. } => {
-                while self.waiting.front().is_some_and(|(waiting, _)| *waiting < id) {
+            Kind::Reply {
+                answers: Answers::Unit(id),
+                ..
+            } => {
+                while self
+                    .waiting
+                    .front()
+                    .is_some_and(|(waiting, _)| *waiting < id)
+                {
                     self.waiting.pop_front();
                 }
                 let found = self.waiting.front().filter(|(waiting, _)| *waiting == id);
@@ -336,14 +381,19 @@ fn write_kind(line: &mut LineWriter<'_>, unit: &Unit, re: Option<u64>) {
             line.text("mech", mechanism);
         }
         Kind::Data { form, end, last } => {
-            line.text("form", match form {
-                DataForm::Bdat => "bdat",
-                DataForm::Dot => "dot",
-            });
+            line.text(
+                "form",
+                match form {
+                    DataForm::Bdat => "bdat",
+                    DataForm::Dot => "dot",
+                },
+            );
             line.flag("end", *end);
             line.flag("last", *last);
         }
-        Kind::Reply { code, status, took, .. } => {
+        Kind::Reply {
+            code, status, took, ..
+        } => {
             line.number("code", code.number().into());
             if let Some(status) = status {
                 line.text("ec", &status.to_string());
@@ -366,7 +416,10 @@ fn queue_id(text: &str) -> Option<String> {
             .unwrap_or(rest.len());
         rest.get(..end)
     };
-    let sendmail = || text.find(" Message accepted").and_then(|end| text.get(..end)?.rsplit(' ').next());
+    let sendmail = || {
+        text.find(" Message accepted")
+            .and_then(|end| text.get(..end)?.rsplit(' ').next())
+    };
     word_after("queued as ")
         .or_else(|| word_after("id="))
         .or_else(sendmail)
@@ -376,10 +429,13 @@ fn queue_id(text: &str) -> Option<String> {
 }
 
 fn hex_digest(digest: Sha256) -> String {
-    digest.finalize().iter().fold(String::new(), |mut hex, octet| {
-        write!(hex, "{octet:02x}").unwrap_or_default();
-        hex
-    })
+    digest
+        .finalize()
+        .iter()
+        .fold(String::new(), |mut hex, octet| {
+            write!(hex, "{octet:02x}").unwrap_or_default();
+            hex
+        })
 }
 
 /// The deviations a record names.

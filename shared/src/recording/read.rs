@@ -128,7 +128,9 @@ impl Reader {
         let (offset, octets) = (self.offset, self.skipping + line.len() as u64);
         self.offset += octets;
         let skipped = std::mem::take(&mut self.skipping) > 0;
-        let record = (!skipped && line.len() <= LINE).then(|| Record::parse(line)).flatten();
+        let record = (!skipped && line.len() <= LINE)
+            .then(|| Record::parse(line))
+            .flatten();
         let Some(record) = record else {
             self.account(line);
             self.damage.push(Damage::NotARecord {
@@ -213,7 +215,9 @@ impl Recording {
 
     /// Its last record is the clean end of a file.
     pub fn is_finished(&self) -> bool {
-        self.records.last().is_some_and(|record| record.kind() == "end")
+        self.records
+            .last()
+            .is_some_and(|record| record.kind() == "end")
     }
 
     /// The numbers of its sessions, in order of their beginning.

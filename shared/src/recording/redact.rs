@@ -73,7 +73,10 @@ impl Redactor {
             _ => None,
         }?;
         let to = unit.bytes.len() - line_end(&unit.bytes);
-        let secret = unit.bytes.get(from..to).filter(|secret| !secret.is_empty())?;
+        let secret = unit
+            .bytes
+            .get(from..to)
+            .filter(|secret| !secret.is_empty())?;
         let mut masked = unit.bytes.get(..from)?.to_vec();
         masked.extend_from_slice(MARK);
         masked.extend_from_slice(unit.bytes.get(to..)?);
@@ -116,9 +119,13 @@ fn after_words(line: &[u8], words: usize) -> Option<usize> {
     let mut at = 0;
     for _ in 0..words {
         let rest = line.get(at..)?;
-        at += rest.iter().position(|octet| matches!(octet, b' ' | b'\t'))?;
+        at += rest
+            .iter()
+            .position(|octet| matches!(octet, b' ' | b'\t'))?;
         let rest = line.get(at..)?;
-        at += rest.iter().position(|octet| !matches!(octet, b' ' | b'\t'))?;
+        at += rest
+            .iter()
+            .position(|octet| !matches!(octet, b' ' | b'\t'))?;
     }
     Some(at)
 }
@@ -150,7 +157,11 @@ fn tag(key: RedactKey, secret: &[u8]) -> String {
     };
     mac.update(secret);
     let digest = mac.finalize().into_bytes();
-    let digits: String = digest.iter().take(4).map(|octet| format!("{octet:02x}")).collect();
+    let digits: String = digest
+        .iter()
+        .take(4)
+        .map(|octet| format!("{octet:02x}"))
+        .collect();
     format!("k1:{digits}")
 }
 
@@ -195,9 +206,22 @@ mod tests {
     fn no_form_of_auth_is_recorded() {
         let greeting = ('S', "220 mx\r\n");
         for turns in [
-            vec![greeting, ('C', "AUTH PLAIN AHVzZXIAc2VjcmV0\r\n"), ('S', "235 ok\r\n")],
-            vec![greeting, ('C', "auth  plain\tAHVzZXIAc2VjcmV0\r\n"), ('S', "535 no\r\n")],
-            vec![greeting, ('C', "AUTH PLAIN\r\n"), ('S', "334 \r\n"), ('C', "AHVzZXIAc2VjcmV0\r\n")],
+            vec![
+                greeting,
+                ('C', "AUTH PLAIN AHVzZXIAc2VjcmV0\r\n"),
+                ('S', "235 ok\r\n"),
+            ],
+            vec![
+                greeting,
+                ('C', "auth  plain\tAHVzZXIAc2VjcmV0\r\n"),
+                ('S', "535 no\r\n"),
+            ],
+            vec![
+                greeting,
+                ('C', "AUTH PLAIN\r\n"),
+                ('S', "334 \r\n"),
+                ('C', "AHVzZXIAc2VjcmV0\r\n"),
+            ],
             vec![
                 greeting,
                 ('C', "AUTH LOGIN\r\n"),
@@ -206,10 +230,26 @@ mod tests {
                 ('S', "334 UGFzc3dvcmQ6\r\n"),
                 ('C', "c2VjcmV0\r\n"),
             ],
-            vec![greeting, ('C', "AUTH XOAUTH2 dXNlcj1hbm5h\n"), ('S', "334 e30=\r\n"), ('C', "\r\n")],
+            vec![
+                greeting,
+                ('C', "AUTH XOAUTH2 dXNlcj1hbm5h\n"),
+                ('S', "334 e30=\r\n"),
+                ('C', "\r\n"),
+            ],
             // Refused, and sent all the same.
-            vec![greeting, ('C', "AUTH LOGIN\r\n"), ('S', "504 no\r\n"), ('C', "dXNlcg==\r\n"), ('S', "500 ?\r\n"), ('C', "c2VjcmV0\r\n")],
-            vec![greeting, ('C', "XCLIENT ADDR=192.0.2.1 LOGIN=c2VjcmV0\r\n"), ('S', "220 ok\r\n")],
+            vec![
+                greeting,
+                ('C', "AUTH LOGIN\r\n"),
+                ('S', "504 no\r\n"),
+                ('C', "dXNlcg==\r\n"),
+                ('S', "500 ?\r\n"),
+                ('C', "c2VjcmV0\r\n"),
+            ],
+            vec![
+                greeting,
+                ('C', "XCLIENT ADDR=192.0.2.1 LOGIN=c2VjcmV0\r\n"),
+                ('S', "220 ok\r\n"),
+            ],
         ] {
             for typed in [false, true] {
                 let text = recorded(&turns, typed);

@@ -186,10 +186,15 @@ impl Play {
         let note = NoteFacts {
             by: "transcript".into(),
             tag: Some("session".into()),
-            bind: facts.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
+            bind: facts
+                .iter()
+                .map(|(name, value)| ((*name).into(), (*value).into()))
+                .collect(),
             ..NoteFacts::default()
         };
-        let count = self.log.note(self.file.next_line(), self.now, &note, &mut self.out);
+        let count = self
+            .log
+            .note(self.file.next_line(), self.now, &note, &mut self.out);
         self.file.appended(count, &[]);
     }
 
@@ -213,13 +218,21 @@ impl Play {
                     verify: "ok".into(),
                     ..TlsLine::default()
                 };
-                let count = self.log.tls(self.file.next_line(), self.now, &tls, &mut self.out);
+                let count = self
+                    .log
+                    .tls(self.file.next_line(), self.now, &tls, &mut self.out);
                 self.file.appended(count, &[]);
             }
             (Some("close"), by) => {
-                let by = if by == Some("client") { "client" } else { "server" };
+                let by = if by == Some("client") {
+                    "client"
+                } else {
+                    "server"
+                };
                 let close = CloseFacts { by, how: "fin" };
-                let count = self.log.close(self.file.next_line(), self.now, close, &mut self.out);
+                let count = self
+                    .log
+                    .close(self.file.next_line(), self.now, close, &mut self.out);
                 self.file.appended(count, &[]);
             }
             _ => {}

@@ -212,14 +212,17 @@ impl ServerSession {
             if self.asking || self.closed {
                 return None;
             }
-            if !self.closing && !self.handshake_due
+            if !self.closing
+                && !self.handshake_due
                 && let Some(unit) = self.observer.poll()
             {
                 self.hear(unit);
                 continue;
             }
             if !self.outgoing.is_empty() {
-                return Some(ServerOutput::Send(std::mem::take(&mut self.outgoing).into()));
+                return Some(ServerOutput::Send(
+                    std::mem::take(&mut self.outgoing).into(),
+                ));
             }
             if self.closing {
                 self.closed = true;
@@ -311,4 +314,3 @@ impl ServerSession {
         self.ready.push_back(ServerOutput::Ask(asked));
     }
 }
-

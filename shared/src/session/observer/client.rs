@@ -1,6 +1,6 @@
 //! The client's direction: commands, continuation lines, mail data.
 
-use super::{Awaited, ContentState, Mode, Observer, Pending, Peers, looks_like_tls};
+use super::{Awaited, ContentState, Mode, Observer, Peers, Pending, looks_like_tls};
 use crate::codec::{DotScanner, Scan};
 use crate::command::{Command, Verb, auth_mechanism, bdat_size};
 use crate::deviation::Deviation;
@@ -84,7 +84,13 @@ impl Observer {
         let whole = line.len() <= LINE_HEAD;
         match self.mode.clone() {
             Mode::Sasl { mechanism } => {
-                let mut unit = self.unit(Client, length, Kind::Sasl { mechanism: mechanism.clone() });
+                let mut unit = self.unit(
+                    Client,
+                    length,
+                    Kind::Sasl {
+                        mechanism: mechanism.clone(),
+                    },
+                );
                 unit.deviations = deviations_of_line(&line, whole);
                 self.mode = Mode::Undecided(Pending::Auth { mechanism });
                 self.await_reply(&unit, Step::Auth, 1, true);
@@ -156,7 +162,13 @@ impl Observer {
         }
     }
 
-    pub(super) fn await_reply(&mut self, unit: &Unit, step: Step, replies: usize, ends_group: bool) {
+    pub(super) fn await_reply(
+        &mut self,
+        unit: &Unit,
+        step: Step,
+        replies: usize,
+        ends_group: bool,
+    ) {
         self.awaited.push_back(Awaited {
             id: unit.id,
             at: unit.at,
@@ -174,7 +186,10 @@ impl Observer {
         if !self.greeted || (self.next_id == 1 && before_last_reply) {
             return Some(Deviation::TalkBeforeGreeting);
         }
-        let group_ended = self.awaited.back().is_some_and(|awaited| awaited.ends_group);
+        let group_ended = self
+            .awaited
+            .back()
+            .is_some_and(|awaited| awaited.ends_group);
         (before_last_reply && (!self.pipelining || group_ended))
             .then_some(Deviation::UnannouncedPipelining)
     }
@@ -219,7 +234,13 @@ impl Observer {
     }
 
     fn content_unit(&mut self, length: usize, kind: Kind) -> Unit {
-        let dots = matches!(kind, Kind::Data { form: DataForm::Dot, .. });
+        let dots = matches!(
+            kind,
+            Kind::Data {
+                form: DataForm::Dot,
+                ..
+            }
+        );
         let mut unit = self.unit(Client, length, kind);
         if dots {
             self.content.examine(&unit.bytes, &mut unit.deviations);
@@ -230,7 +251,10 @@ impl Observer {
         unit
     }
 
-    #[expect(clippy::unused_self, reason = "reads as the other constructors of units do")]
+    #[expect(
+        clippy::unused_self,
+        reason = "reads as the other constructors of units do"
+    )]
     fn data(&self, form: DataForm, end: bool, last: bool) -> Kind {
         Kind::Data { form, end, last }
     }

@@ -73,7 +73,11 @@ impl ContentState {
         let keep = content.len().min(self.tail.len());
         self.tail.rotate_left(keep);
         let (tail, from) = (&mut self.tail, content.len() - keep);
-        for (slot, &octet) in tail.iter_mut().rev().zip(content.get(from..).unwrap_or_default().iter().rev()) {
+        for (slot, &octet) in tail
+            .iter_mut()
+            .rev()
+            .zip(content.get(from..).unwrap_or_default().iter().rev())
+        {
             *slot = octet;
         }
         self.lenient_end = match self.tail {

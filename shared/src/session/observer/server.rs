@@ -1,6 +1,8 @@
 //! The server's direction: replies, and what they make of the client's bytes.
 
-use super::{Awaited, ContentState, Mode, Observer, PartialReply, Peers, Pending, ServerMode, looks_like_tls};
+use super::{
+    Awaited, ContentState, Mode, Observer, PartialReply, Peers, Pending, ServerMode, looks_like_tls,
+};
 use crate::codec::DotScanner;
 use crate::deviation::Deviation;
 use crate::direction::Direction::Server;
@@ -24,7 +26,9 @@ impl Observer {
         while let Some(line) = self.next_reply_line() {
             let (end, parsed) = line;
             match parsed {
-                None if self.reply.scanned > 0 => return Some(self.broken_reply(Deviation::NotAReply)),
+                None if self.reply.scanned > 0 => {
+                    return Some(self.broken_reply(Deviation::NotAReply));
+                }
                 None => return Some(self.not_a_reply(end)),
                 Some((code, _)) if self.reply.code.is_some_and(|first| first != code) => {
                     if self.reply.scanned > 0 {
@@ -174,7 +178,12 @@ impl Observer {
     }
 
     /// What a whole reply changes.
-    fn conclude(&mut self, code: ReplyCode, answered: &Answered, pipelining: bool) -> Option<Deviation> {
+    fn conclude(
+        &mut self,
+        code: ReplyCode,
+        answered: &Answered,
+        pipelining: bool,
+    ) -> Option<Deviation> {
         let Some(awaited) = answered.awaited else {
             return self.unasked(code, answered.answers);
         };
@@ -208,7 +217,10 @@ impl Observer {
             }
             return None;
         }
-        if matches!(self.mode, Mode::Dots(_)) && self.content.ended_leniently() && code.number() != 421 {
+        if matches!(self.mode, Mode::Dots(_))
+            && self.content.ended_leniently()
+            && code.number() != 421
+        {
             self.mode = Mode::Commands;
             self.stage = Stage::Ready;
             return Some(Deviation::EndOfDataNotCrlf);

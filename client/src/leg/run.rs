@@ -1,0 +1,297 @@
+//! Plays the scripts of a leg, over each address family.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use driver::clock::Clock;
+use driver::journal::{self, Durability, Journal};
+use driver::stream::Stream;
+use driver::talk::{Broken, Talk};
+use driver::tls;
+use shared::check::{BASELINE, Facts, Family, LegKind, Script, Step, literal, plan};
+use shared::message::Marked;
+use shared::recording::{NoteFacts, OpenFacts};
+use tokio::time::Instant;
+
+use super::Plan;
+use crate::exit::{Failure, Status};
+use crate::player::{Limits, Part, Played, play};
+
+/// How long a connection may take.
+const CONNECT: Duration = Duration::from_secs(30);
+
+/// How long to wait before a session that the server cut short is tried again.
+/// A paced run waits the minute that busy servers ask for.
+const RETRY: Duration = Duration::from_secs(60);
+
+/// Runs a leg, and writes its recording to standard output.
+pub(super) async fn run(plan: &Plan) -> Result<Status, Failure> {
+    let clock = Clock::start();
+    let settings = journal::Settings {
+        tool: concat!("helo-client ", env!("CARGO_PKG_VERSION")),
+        durability: Durability::Written,
+        record_secrets: false,
+    };
+    let journal = Journal::stdout(&settings, clock).map_err(Failure::with(Status::Output))?;
+    let kind = LegKind::named(&plan.leg)
+        .with_context(|| format!("there is no leg '{}'", plan.leg))
+        .map_err(Failure::with(Status::Input))?;
+    let mut leg = Leg {
+        plan,
+        kind,
+        clock,
+        journal,
+        last_start: None,
+        delivered: false,
+    };
+    let outcome = leg.run().await;
+    if let Err(error) = &outcome {
+        leg.remark("unreachable", &format!("{error:#}"))
+            .map_err(Failure::with(Status::Output))?;
+    }
+    leg.journal
+        .finish()
+        .map_err(Failure::with(Status::Output))?;
+    Ok(Status::AsAsked)
+}
+
+struct Leg<'a> {
+    plan: &'a Plan,
+    kind: LegKind,
+    clock: Clock,
+    journal: Journal,
+    last_start: Option<Instant>,
+    delivered: bool,
+}
+
+/// What the scripts of one address need.
+struct Ground {
+    server: SocketAddr,
+    facts: Facts,
+}
+
+impl Leg<'_> {
+    async fn run(&mut self) -> Result<()> {
+        let target = &self.plan.target;
+        let found = target
+            .resolve()
+            .await
+            .with_context(|| format!("looking up {target}"))?;
+        let mut addresses: Vec<SocketAddr> = Vec::new();
+        for address in found {
+            let known = addresses
+                .iter()
+                .any(|known| known.is_ipv4() == address.is_ipv4());
+            let fits = self
+                .plan
+                .source
+                .is_none_or(|source| source.is_ipv4() == address.is_ipv4());
+            if !known && fits && self.plan.families.include(address.ip()) {
+                addresses.push(address);
+            }
+        }
+        if addresses.is_empty() {
+            anyhow::bail!("{target} has no address of the families asked for");
+        }
+        for address in addresses {
+            if let Err(error) = self.address(address).await {
+                let message = format!("{error:#}");
+                self.remark("unreachable", &message)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything over one address of the server.
+    async fn address(&mut self, server: SocketAddr) -> Result<()> {
+        let mut ground = Ground {
+            server,
+            facts: Facts::from_map(&self.plan.facts),
+        };
+        ground.facts.server_ip = Some(server.ip().to_canonical());
+        let probe = Script {
+            steps: vec![Step::Ehlo(self.helo(&ground, None)), Step::Quit],
+            ..baseline_script()
+        };
+        let played = self.script(&mut ground, &probe).await?;
+        if ground.facts.server_name.is_none() {
+            ground.facts.server_name.clone_from(&played.server_name);
+        }
+        let offered: Vec<String> = played.offered.lines().map(str::to_owned).collect();
+        self.delivered = false;
+        for script in plan(self.kind, &ground.facts, &offered) {
+            let delivery = script.check == "deliver-self";
+            let played = self.script_with_retry(&mut ground, &script).await?;
+            self.delivered |= delivery && played.delivered;
+            let first_failed = delivery && !self.delivered && !self.plan.keep_going;
+            if first_failed && self.kind == LegKind::Localhost {
+                self.remark(
+                    "stopped",
+                    "the delivery failed: the other checks were not run",
+                )?;
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    async fn script_with_retry(&mut self, ground: &mut Ground, script: &Script) -> Result<Played> {
+        let mut played = self.script(ground, script).await?;
+        if played.wants_tls {
+            played = self.script(ground, &script.clone().in_tls()).await?;
+        }
+        if played.cut_short {
+            // Once more, as a client that was told to come back later would.
+            if !self.plan.pace.is_zero() {
+                tokio::time::sleep(RETRY).await;
+            }
+            played = self.script(ground, script).await?;
+        }
+        Ok(played)
+    }
+
+    /// Plays one script over a connection of its own.
+    async fn script(&mut self, ground: &mut Ground, script: &Script) -> Result<Played> {
+        self.pace().await;
+        let connected = driver::net::connect(ground.server, self.plan.source, CONNECT).await;
+        let tcp = connected.with_context(|| format!("connecting to {}", ground.server))?;
+        let client = tcp.local_addr().context("asking for our address")?;
+        let mut session = self.journal.session(OpenFacts {
+            role: "client",
+            client: Some(client.to_string()),
+            listener: Some(ground.server.to_string()),
+            name: Some(self.plan.target.host.clone()),
+            implicit_tls: self.plan.target.implicit_tls,
+            ..OpenFacts::default()
+        })?;
+        session.note(&NoteFacts {
+            by: "helo-client".into(),
+            tag: Some("session".into()),
+            bind: self.labels(script),
+            ..NoteFacts::default()
+        })?;
+        let mut talk = Talk::new(Stream::new(tcp), self.clock, session, Box::new(|_| {}));
+        let name = tls::server_name(&self.plan.tls_name)?;
+        let helo = self.helo(ground, Some(client.ip()));
+        let script = name_ourselves(script, &helo);
+        let part = Part {
+            limits: Limits::QUICK,
+            name: name.clone(),
+            message: Box::new(|from, to| self.message(&script, &helo, from, to)),
+        };
+        if self.plan.target.implicit_tls {
+            let client = tls::Client::new(tls::Verify::Noted, None)?;
+            if talk.start_tls(&client, name, CONNECT).await.is_err() {
+                talk.close(CONNECT).await?;
+                return Ok(Played {
+                    cut_short: true,
+                    ..Played::default()
+                });
+            }
+        }
+        let played = play(&mut talk, &script, &part).await;
+        drop(part);
+        talk.close(Duration::from_secs(5)).await?;
+        let played = match played {
+            Err(Broken::Journal(error)) => return Err(error.into()),
+            other => other?,
+        };
+        Ok(played)
+    }
+
+    /// At least the time between two connections that good manners ask for.
+    async fn pace(&mut self) {
+        if let Some(last) = self.last_start {
+            tokio::time::sleep_until(last + self.plan.pace).await;
+        }
+        self.last_start = Some(Instant::now());
+    }
+
+    fn labels(&self, script: &Script) -> Vec<(String, String)> {
+        let mut labels = vec![
+            ("leg".to_owned(), self.kind.name().to_owned()),
+            ("check".to_owned(), script.check.to_owned()),
+            ("case".to_owned(), script.case.to_owned()),
+        ];
+        if self.plan.emulated {
+            labels.push(("emulated".to_owned(), "yes".to_owned()));
+        }
+        labels
+    }
+
+    /// The name to give: what was stated, else our address as a literal
+    /// (RFC 5321 §4.1.4).
+    fn helo(&self, ground: &Ground, client: Option<IpAddr>) -> String {
+        match (&ground.facts.helo_name, client) {
+            (Some(name), _) => name.clone(),
+            (None, Some(client)) => literal(client.to_canonical()),
+            (None, None) => "localhost".to_owned(),
+        }
+    }
+
+    fn message(&self, script: &Script, helo: &str, from: &str, to: &str) -> Vec<u8> {
+        let token = self.plan.facts.get("token").map_or("none", String::as_str);
+        let postmaster = format!("postmaster@{helo}");
+        let family = match self.family_of(helo) {
+            Some(Family::V6) => "-v6",
+            _ => "",
+        };
+        Marked {
+            token,
+            check: script.check,
+            leg: &format!("{}{family}", self.kind.name()),
+            case: script.case,
+            from: if from.is_empty() { &postmaster } else { from },
+            to,
+            helo,
+            operator: &self.plan.operator,
+            at: self.clock.now(),
+        }
+        .build()
+    }
+
+    fn family_of(&self, helo: &str) -> Option<Family> {
+        helo.starts_with("[IPv6:").then_some(Family::V6)
+    }
+
+    /// A note of the leg as a whole.
+    fn remark(&self, tag: &str, message: &str) -> Result<(), journal::WriteFailed> {
+        let mut bind = BTreeMap::from([("leg".to_owned(), self.kind.name().to_owned())]);
+        bind.insert("target".to_owned(), self.plan.target.to_string());
+        self.journal.note(&NoteFacts {
+            by: "helo-client".into(),
+            message: Some(message.to_owned()),
+            tag: Some(tag.to_owned()),
+            bind: bind.into_iter().collect(),
+            ..NoteFacts::default()
+        })
+    }
+}
+
+fn baseline_script() -> Script {
+    Script {
+        check: BASELINE,
+        case: "hello",
+        stop: shared::check::Stop::PreData,
+        steps: Vec::new(),
+    }
+}
+
+/// Where a script says the name that is said when none is known, it says ours.
+fn name_ourselves(script: &Script, helo: &str) -> Script {
+    let mut script = script.clone();
+    // Checks that ask with `localhost` on purpose say so in their own steps.
+    if script.check == "relay-helo-trust" || script.check == "deliver-self" {
+        return script;
+    }
+    for step in &mut script.steps {
+        if let Step::Ehlo(name) = step
+            && name == "localhost"
+        {
+            helo.clone_into(name);
+        }
+    }
+    script
+}

@@ -1,0 +1,66 @@
+//! `helo-client`: tests mail servers by speaking SMTP to them.
+//!
+//! [`cli`] is what the user may say and [`command`] does it. [`leg`] runs a part
+//! of the procedure from one place, [`vantage`] is such a place, [`arrival`]
+//! finds what was delivered, [`player`] says what a script says, [`report`]
+//! prints, and [`exit`] is the table of exit statuses.
+
+pub mod arrival;
+pub mod cli;
+pub mod command;
+pub mod exit;
+pub mod leg;
+pub mod player;
+pub mod report;
+pub mod target;
+pub mod vantage;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command};
+use crate::exit::{Failure, Status};
+
+/// The program: parses, resolves, runs, and says how it went.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    // Before any thread exists: threads made later are in the same namespace.
+    if let Some(Err(error)) = cli.netns.as_deref().map(driver::net::enter_namespace) {
+        anstream::eprintln!("helo-client: {error:#}");
+        return Status::NoVerdict.into();
+    }
+    driver::process::log_to_stderr(cli.verbose);
+    let result = tokio::runtime::Runtime::new()
+        .map_err(|error| Failure::new(Status::NoVerdict, error))
+        .and_then(|runtime| runtime.block_on(dispatch(cli.command)));
+    match result {
+        Ok(status) => status.into(),
+        Err(failure) => {
+            anstream::eprintln!("helo-client: {:#}", failure.error);
+            failure.status.into()
+        }
+    }
+}
+
+async fn dispatch(command: Command) -> Result<Status, Failure> {
+    match command {
+        Command::Test(options) => command::test::run(*options).await,
+        Command::Send(options) => command::send::run(*options).await,
+        Command::Replay(options) => command::replay::run(*options).await,
+        Command::Judge(options) => command::judge::run(&options),
+        Command::Checks => {
+            command::checks::run();
+            Ok(Status::AsAsked)
+        }
+        Command::Leg => leg::serve_stdin().await,
+        Command::Arrive => arrival::serve_stdin().await,
+    }
+}

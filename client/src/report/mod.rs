@@ -1,0 +1,51 @@
+//! Prints reports: the only place that does.
+
+mod text;
+
+use std::io::Write;
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+use shared::check::Report;
+
+use crate::cli::Output;
+
+/// What a report says besides verdicts.
+#[derive(Clone, Debug, Serialize)]
+pub struct Meta {
+    /// The server.
+    pub target: Option<String>,
+    /// Where the evidence is.
+    pub recording: Option<String>,
+    /// What else the reader must know.
+    pub remarks: Vec<String>,
+}
+
+/// A report as JSON: the verdicts, and what else there is to say.
+#[derive(Serialize)]
+struct Whole<'a> {
+    #[serde(flatten)]
+    report: &'a Report,
+    overall: &'static str,
+    #[serde(flatten)]
+    meta: &'a Meta,
+}
+
+/// Prints a report as asked.
+pub fn print(report: &Report, meta: &Meta, output: &Output) -> Result<()> {
+    let text = if output.json {
+        let whole = Whole {
+            report,
+            overall: report.overall().name(),
+            meta,
+        };
+        serde_json::to_string_pretty(&whole)? + "\n"
+    } else {
+        text::render(report, meta)
+    };
+    match anstream::stdout().write_all(text.as_bytes()) {
+        // `| head` has seen enough: nothing is wrong.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.context("writing the report"),
+    }
+}
