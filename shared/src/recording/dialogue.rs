@@ -186,7 +186,9 @@ impl Dialogue {
             .rev()
             .find(|exchange| {
                 matches!(exchange.said.verb(), Some(Verb::Ehlo | Verb::Lhlo))
-                    && exchange.reply().is_some_and(|reply| reply.code().is_positive())
+                    && exchange
+                        .reply()
+                        .is_some_and(|reply| reply.code().is_positive())
             })
             .and_then(Exchange::reply)
             .map(|reply| reply.lines().skip(1).collect())
