@@ -18,6 +18,7 @@
 //! | [`session`] | the observer, and the client's and server's halves built on it |
 //! | [`recording`] | the format on disk, its reader, redaction, the text transcript |
 //! | [`check`] | what is asked of a server, and how the answer is judged |
+//! | [`diagnosis`] | what a refusal usually means |
 //! | [`replay`] | comparing a recorded dialogue with a live one |
 //! | [`message`] | the marked test message |
 //!
@@ -41,6 +42,7 @@ pub mod check;
 pub mod codec;
 pub mod command;
 pub mod deviation;
+pub mod diagnosis;
 pub mod direction;
 pub mod escape;
 pub mod extension;

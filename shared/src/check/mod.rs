@@ -1,0 +1,67 @@
+//! What is asked of a server, and how the answers are judged.
+//!
+//! A check is a row of [`ALL`]: a question, the [`Script`]s that ask it, and a
+//! judge. Scripts are data that a program plays; judges read recorded
+//! [dialogues](crate::recording::Dialogue) and nothing else: they do not learn
+//! which server was asked, and they find their exchanges by what was said, so
+//! recordings made by others can be judged as well. [`judge`] puts a whole
+//! recording into one [`Report`]: a row per check, a column per [`Leg`].
+//!
+//! A verdict of pass that rests on a refusal stands only while the server
+//! accepted an ordinary recipient before and after: a server that refuses
+//! everyone looks exactly like one that refuses to relay.
+
+mod context;
+mod facts;
+mod finding;
+mod leg;
+mod observe;
+mod plan;
+mod report;
+mod row;
+mod script;
+
+mod conn_banner;
+mod deliver_null_sender;
+mod deliver_self;
+mod delivery;
+mod received;
+mod relay;
+
+pub use context::Context;
+pub use facts::{Facts, literal};
+pub(crate) use finding::Outcome;
+pub use finding::{Evidence, Finding, Severity, Verdict};
+pub use leg::{Arrival, Family, Leg, LegKind};
+pub use plan::plan;
+pub use report::{Cell, Cure, Delivery, LegSummary, Report, Row, Totals, judge};
+pub use row::{Check, Group, Mta, On, Safety, Stop};
+pub use script::{Script, Setting, Step, When};
+
+/// Every check, in the order of a report's rows.
+pub const ALL: &[Check] = &[
+    conn_banner::CHECK,
+    deliver_self::CHECK,
+    deliver_null_sender::CHECK,
+    relay::plain::CHECK,
+    relay::null_sender::CHECK,
+    relay::own_sender::CHECK,
+    relay::percent_hack::CHECK,
+    relay::bang_path::CHECK,
+    relay::source_route::CHECK,
+    relay::quoted_local::CHECK,
+    relay::double_at::CHECK,
+    relay::literal::CHECK,
+    relay::domain_match::CHECK,
+    relay::helo_trust::CHECK,
+    relay::mixed::CHECK,
+];
+
+/// What stands for the check in a [`Script`] that asks for the ordinary local
+/// recipient and belongs to no check.
+pub const BASELINE: &str = "baseline";
+
+/// The check of that id.
+pub fn named(id: &str) -> Option<&'static Check> {
+    ALL.iter().find(|check| check.id == id)
+}
