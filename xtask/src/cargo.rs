@@ -43,7 +43,8 @@ impl Programs {
     /// Builds them.
     pub(crate) fn build() -> Result<Self> {
         cargo(&["build", "--workspace", "--bins", "--locked"])?;
-        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+        let target = std::env::var_os("CARGO_TARGET_DIR")
+            .map_or_else(|| root().join("target"), PathBuf::from);
         let program = |name: &str| {
             let path = target.join("debug").join(name);
             match path.exists() {

@@ -34,7 +34,11 @@ impl Background {
     }
 
     /// Starts it, and waits for the addresses it writes into its ready file.
-    pub(crate) fn start_ready(name: &str, command: &mut Command, ready: &Path) -> Result<(Self, Vec<String>)> {
+    pub(crate) fn start_ready(
+        name: &str,
+        command: &mut Command,
+        ready: &Path,
+    ) -> Result<(Self, Vec<String>)> {
         let mut started = Self::start(name, command)?;
         let begun = Instant::now();
         loop {
@@ -121,6 +125,9 @@ pub(crate) fn code(output: &Output) -> i32 {
 /// A program found in PATH.
 pub(crate) fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    let with_sbin = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin"), PathBuf::from("/sbin")]);
-    with_sbin.map(|directory| directory.join(name)).find(|program| program.is_file())
+    let with_sbin =
+        std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin"), PathBuf::from("/sbin")]);
+    with_sbin
+        .map(|directory| directory.join(name))
+        .find(|program| program.is_file())
 }

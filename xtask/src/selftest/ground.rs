@@ -38,7 +38,9 @@ struct Namespaces {
 
 impl Ground {
     pub(super) fn prepare() -> Result<Self> {
-        let directory = tempfile::Builder::new().prefix("helo-selftest-").tempdir()?;
+        let directory = tempfile::Builder::new()
+            .prefix("helo-selftest-")
+            .tempdir()?;
         let (namespaces, why_not) = match Namespaces::make() {
             Ok(namespaces) => (Some(namespaces), None),
             Err(error) => {
@@ -56,7 +58,9 @@ impl Ground {
     pub(super) fn describe(&self) -> String {
         match &self.why_not {
             None => format!("server and remote host are network namespaces, {SERVER} and {REMOTE}"),
-            Some(why) => format!("the remote leg is emulated by 127.0.0.2 (no network namespaces: {why})"),
+            Some(why) => {
+                format!("the remote leg is emulated by 127.0.0.2 (no network namespaces: {why})")
+            }
         }
     }
 
@@ -69,7 +73,9 @@ impl Ground {
         match self.namespace(host) {
             Some(id) => {
                 let mut command = Command::new("nsenter");
-                command.args(["--target", &id.to_string(), "--net", "--"]).arg(program);
+                command
+                    .args(["--target", &id.to_string(), "--net", "--"])
+                    .arg(program);
                 command
             }
             None => Command::new(program),
@@ -133,9 +139,17 @@ impl Namespaces {
         }
         let (server, remote) = (holder()?, holder()?);
         let (s, r) = (server.id().to_string(), remote.id().to_string());
-        ip(&s, &["link", "add", "helo0", "type", "veth", "peer", "name", "helo0", "netns", &r])?;
+        ip(
+            &s,
+            &[
+                "link", "add", "helo0", "type", "veth", "peer", "name", "helo0", "netns", &r,
+            ],
+        )?;
         for (id, address) in [(&s, SERVER), (&r, REMOTE)] {
-            ip(id, &["address", "add", &format!("{address}/24"), "dev", "helo0"])?;
+            ip(
+                id,
+                &["address", "add", &format!("{address}/24"), "dev", "helo0"],
+            )?;
             ip(id, &["link", "set", "lo", "up"])?;
             ip(id, &["link", "set", "helo0", "up"])?;
         }
@@ -148,7 +162,9 @@ impl Namespaces {
 fn holder() -> Result<Background> {
     let ours = namespace_of("self")?;
     let mut command = Command::new("unshare");
-    command.args(["--net", "--", "sleep", "600"]).stderr(Stdio::null());
+    command
+        .args(["--net", "--", "sleep", "600"])
+        .stderr(Stdio::null());
     let holder = Background::start("a network namespace", &mut command)?;
     let begun = Instant::now();
     while namespace_of(&holder.id().to_string()).is_ok_and(|theirs| theirs == ours) {
@@ -167,7 +183,9 @@ fn namespace_of(process: &str) -> Result<std::path::PathBuf> {
 
 fn ip(namespace: &str, arguments: &[&str]) -> Result<()> {
     let mut command = Command::new("nsenter");
-    command.args(["--target", namespace, "--net", "--", "ip"]).args(arguments);
+    command
+        .args(["--target", namespace, "--net", "--", "ip"])
+        .args(arguments);
     let output = capture(&mut command)?;
     if !output.status.success() {
         bail!("ip {} failed", arguments.join(" "));

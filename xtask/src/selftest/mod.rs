@@ -16,8 +16,8 @@ use serde_json::Value;
 
 use self::ground::{Ground, Host};
 use crate::cargo::Programs;
-use crate::process::{Background, capture, code};
 use crate::interrupt;
+use crate::process::{Background, capture, code};
 
 /// Runs it, and prints one closing line.
 pub(crate) fn run() -> Result<()> {
@@ -78,10 +78,17 @@ impl<'a> Scenario<'a> {
         let recording = directory.join("test.helo.jsonl");
         let test = |json: bool, recording: &Path| {
             let mut command = Command::new(&self.programs.client);
-            command.args(["test", &remote.address, "--localhost-target", &localhost.address]);
+            command.args([
+                "test",
+                &remote.address,
+                "--localhost-target",
+                &localhost.address,
+            ]);
             command.args(["--to", &format!("{}@{}", self.user, self.domain)]);
             command.args(["--witness", &self.witness, "--pace", "0", "-4"]);
-            command.arg("--arrival").arg(format!("maildir:{}", server.maildir(&self.user)));
+            command
+                .arg("--arrival")
+                .arg(format!("maildir:{}", server.maildir(&self.user)));
             command.args(self.ground.vantages());
             command.arg("--record").arg(recording);
             if json {
@@ -92,7 +99,11 @@ impl<'a> Scenario<'a> {
         let output = capture(&mut test(true, &recording))?;
         let report: Value = serde_json::from_slice(&output.stdout).context("reading the report")?;
         // For the person who looks on: the same recording, judged again as text.
-        let shown = capture(Command::new(&self.programs.client).arg("judge").arg(&recording))?;
+        let shown = capture(
+            Command::new(&self.programs.client)
+                .arg("judge")
+                .arg(&recording),
+        )?;
         print!("{}", String::from_utf8_lossy(&shown.stdout));
         ensure!(
             code(&shown) == code(&output),
@@ -122,14 +133,28 @@ impl<'a> Scenario<'a> {
             command.args(["--listen", address]);
         }
         command.args(["--persona", persona, "--local-domain", &self.domain]);
-        command.args(["--hostname", &format!("mx.{}", self.domain), "--user", &self.user]);
+        command.args([
+            "--hostname",
+            &format!("mx.{}", self.domain),
+            "--user",
+            &self.user,
+        ]);
         command.args(["--mynetworks", self.ground.trusted()]);
         command.arg("--maildir").arg(&mail);
-        command.arg("--witness").arg(format!("maildir:{}", directory.join(format!("{name}-witness")).display()));
+        command.arg("--witness").arg(format!(
+            "maildir:{}",
+            directory.join(format!("{name}-witness")).display()
+        ));
         command.arg("--ready-file").arg(&ready);
         let (process, addresses) = Background::start_ready("helo-server", &mut command, &ready)?;
-        let localhost = addresses.first().context("the server listens nowhere")?.clone();
-        let public = addresses.last().cloned().unwrap_or_else(|| localhost.clone());
+        let localhost = addresses
+            .first()
+            .context("the server listens nowhere")?
+            .clone();
+        let public = addresses
+            .last()
+            .cloned()
+            .unwrap_or_else(|| localhost.clone());
         Ok(Server {
             process,
             localhost,
@@ -138,17 +163,28 @@ impl<'a> Scenario<'a> {
         })
     }
 
-    fn recorder(&self, host: Host, upstream: &str, directory: &Path, name: &str) -> Result<Recorder> {
+    fn recorder(
+        &self,
+        host: Host,
+        upstream: &str,
+        directory: &Path,
+        name: &str,
+    ) -> Result<Recorder> {
         let ready = directory.join(format!("{name}.ready"));
         let mut command = self.ground.command(host, &self.programs.recorder);
         command.args(["proxy", "--listen", "127.0.0.1:0", "--upstream", upstream]);
         command.args(self.ground.source(host));
-        command.arg("--record").arg(directory.join(format!("{name}.helo.jsonl")));
+        command
+            .arg("--record")
+            .arg(directory.join(format!("{name}.helo.jsonl")));
         command.arg("--ready-file").arg(&ready);
         let (process, addresses) = Background::start_ready("helo-recorder", &mut command, &ready)?;
         Ok(Recorder {
             process,
-            address: addresses.first().context("the recorder listens nowhere")?.clone(),
+            address: addresses
+                .first()
+                .context("the recorder listens nowhere")?
+                .clone(),
         })
     }
 
@@ -162,7 +198,10 @@ impl<'a> Scenario<'a> {
         let file = directory.join(format!("{name}.helo.jsonl"));
         let text = std::fs::read_to_string(&file)?;
         let sessions: Vec<u64> = plain_sessions(&text);
-        ensure!(!sessions.is_empty(), "the {name} recorder recorded nothing that can be replayed");
+        ensure!(
+            !sessions.is_empty(),
+            "the {name} recorder recorded nothing that can be replayed"
+        );
         for session in &sessions {
             let mut command = self.ground.command(host, &self.programs.client);
             command.arg("replay").arg(&file).arg(address).arg("--live");
@@ -171,7 +210,10 @@ impl<'a> Scenario<'a> {
             let output = capture(&mut command)?;
             if !output.status.success() {
                 print!("{}", String::from_utf8_lossy(&output.stdout));
-                bail!("session {session} of the {name} leg does not replay (status {})", code(&output));
+                bail!(
+                    "session {session} of the {name} leg does not replay (status {})",
+                    code(&output)
+                );
             }
         }
         server.process.stop()?;
@@ -181,13 +223,21 @@ impl<'a> Scenario<'a> {
 
 /// Sessions without TLS: what a recorder only passed through cannot be said again.
 fn plain_sessions(recording: &str) -> Vec<u64> {
-    let records: Vec<Value> = recording.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let records: Vec<Value> = recording
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect();
     let session = |record: &Value| record.get("s").and_then(Value::as_u64);
     let is = |record: &Value, kind: &str| record.get("k").and_then(Value::as_str) == Some(kind);
-    let opened = records.iter().filter(|record| is(record, "open")).filter_map(session);
+    let opened = records
+        .iter()
+        .filter(|record| is(record, "open"))
+        .filter_map(session);
     opened
         .filter(|number| {
-            !records.iter().any(|record| session(record) == Some(*number) && is(record, "raw"))
+            !records
+                .iter()
+                .any(|record| session(record) == Some(*number) && is(record, "raw"))
         })
         .collect()
 }
@@ -212,13 +262,21 @@ struct Recorder {
 
 impl Outcome {
     fn must_pass(&self) -> Result<()> {
-        ensure!(self.status == 0, "the honest server did not pass (status {})", self.status);
+        ensure!(
+            self.status == 0,
+            "the honest server did not pass (status {})",
+            self.status
+        );
         ensure!(self.failed_on("localhost").is_empty() && self.failed_on("remote").is_empty());
         self.must_have_two_clients()
     }
 
     fn must_be_caught(&self) -> Result<()> {
-        ensure!(self.status == 1, "the open relay was not caught (status {})", self.status);
+        ensure!(
+            self.status == 1,
+            "the open relay was not caught (status {})",
+            self.status
+        );
         let (here, there) = (self.failed_on("localhost"), self.failed_on("remote"));
         ensure!(here.is_empty(), "the localhost leg failed too: {here:?}");
         ensure!(
@@ -243,19 +301,35 @@ impl Outcome {
     }
 
     fn legs(&self) -> &[Value] {
-        self.report.get("legs").and_then(Value::as_array).map_or(&[], Vec::as_slice)
+        self.report
+            .get("legs")
+            .and_then(Value::as_array)
+            .map_or(&[], Vec::as_slice)
     }
 
     fn seen(&self, kind: &str) -> Option<&str> {
-        let leg = self.legs().iter().find(|leg| leg.get("kind").and_then(Value::as_str) == Some(kind));
+        let leg = self
+            .legs()
+            .iter()
+            .find(|leg| leg.get("kind").and_then(Value::as_str) == Some(kind));
         leg?.get("client_seen")?.as_str()
     }
 
     /// The checks that failed on the legs of a kind.
     fn failed_on(&self, kind: &str) -> Vec<String> {
         let mut found = Vec::new();
-        for row in self.report.get("rows").and_then(Value::as_array).into_iter().flatten() {
-            let cells = row.get("cells").and_then(Value::as_array).into_iter().flatten();
+        for row in self
+            .report
+            .get("rows")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+        {
+            let cells = row
+                .get("cells")
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten();
             for (cell, leg) in cells.zip(self.legs()) {
                 let here = leg.get("kind").and_then(Value::as_str) == Some(kind);
                 if here && cell.get("verdict").and_then(Value::as_str) == Some("fail") {
@@ -272,7 +346,9 @@ pub(crate) struct RandomWords(std::fs::File);
 
 impl RandomWords {
     pub(crate) fn new() -> Result<Self> {
-        std::fs::File::open("/dev/urandom").map(Self).context("opening /dev/urandom")
+        std::fs::File::open("/dev/urandom")
+            .map(Self)
+            .context("opening /dev/urandom")
     }
 
     /// Eight letters.
@@ -281,6 +357,9 @@ impl RandomWords {
         let mut octets = [0; 8];
         // An unread word is still a word.
         let _ = self.0.read_exact(&mut octets);
-        octets.iter().map(|octet| char::from(b'a' + octet % 26)).collect()
+        octets
+            .iter()
+            .map(|octet| char::from(b'a' + octet % 26))
+            .collect()
     }
 }
