@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::cargo::{cargo, test};
-use crate::{peers, selftest};
+use crate::{peers, selftest, tidy};
 
 /// Runs the whole pipeline.
 pub(crate) fn run() -> Result<()> {
@@ -17,6 +17,7 @@ pub(crate) fn run() -> Result<()> {
         "--deny",
         "warnings",
     ])?;
+    tidy::run()?;
     cargo(&[
         "doc",
         "--workspace",

@@ -11,6 +11,7 @@ mod interrupt;
 mod peers;
 mod process;
 mod selftest;
+mod tidy;
 
 use std::process::ExitCode;
 
@@ -35,7 +36,9 @@ enum Task {
     },
     /// Run the suite against real mail servers and clients (Debian, root)
     Peers,
-    /// Run what CI runs: format, clippy, docs, tests, selftest, peers
+    /// Check the house rules that no compiler checks
+    Tidy,
+    /// Run what CI runs: format, clippy, tidy, docs, tests, selftest, peers
     Ci,
 }
 
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         Task::Selftest { peers } => selftest::run().and_then(|()| also(peers)),
         Task::Test { peers } => cargo::test().and_then(|()| also(peers)),
         Task::Peers => peers::run(),
+        Task::Tidy => tidy::run(),
         Task::Ci => ci::run(),
     };
     match done {
