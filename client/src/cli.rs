@@ -48,6 +48,7 @@ pub enum Command {
 
 /// The options of `test`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 #[command(after_help = TEST_EXAMPLES)]
 pub struct Test {
     /// The server as the remote leg reaches it: host[:port]
@@ -182,7 +183,7 @@ pub struct Send {
     pub quiet: bool,
 }
 
-/// Whether to use TLS.
+/// When to use TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Tls {
     /// Never
@@ -197,6 +198,7 @@ pub enum Tls {
 
 /// The options of `replay`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct Replay {
     /// The recording
     pub file: PathBuf,

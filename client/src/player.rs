@@ -30,6 +30,9 @@ impl Limits {
     };
 }
 
+/// Makes the message for a reverse-path and a forward-path.
+pub type MakeMessage<'a> = Box<dyn Fn(&str, &str) -> Vec<u8> + Send + Sync + 'a>;
+
 /// What a player needs besides the script.
 pub struct Part<'a> {
     /// The waits.
@@ -37,11 +40,12 @@ pub struct Part<'a> {
     /// The name the certificate should have.
     pub name: ServerName<'static>,
     /// Makes the marked message for an envelope.
-    pub message: Box<dyn Fn(&str, &str) -> Vec<u8> + Send + Sync + 'a>,
+    pub message: MakeMessage<'a>,
 }
 
 /// What was learned while a script was played.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each was learned by itself")]
 pub struct Played {
     /// The lines of the last EHLO reply.
     pub offered: Offered,

@@ -124,10 +124,9 @@ impl Server {
             listener: Some(local.to_string()),
             ..OpenFacts::default()
         };
-        let mut journal = match self.journal.session(facts) {
-            Ok(journal) => journal,
+        let Ok(mut journal) = self.journal.session(facts) else {
             // The loop hears of it from the journal itself.
-            Err(_) => return,
+            return;
         };
         let service = service.clone();
         let site = Arc::clone(&self.settings.site);

@@ -65,6 +65,14 @@ pub fn unescape(text: &str) -> Option<Vec<u8>> {
     Some(out)
 }
 
+/// Lower-case hexadecimal digits, two for each octet.
+pub fn hex(octets: &[u8]) -> String {
+    octets.iter().fold(String::new(), |mut digits, octet| {
+        write!(digits, "{octet:02x}").unwrap_or_default();
+        digits
+    })
+}
+
 fn push_octets(out: &mut String, octets: &[u8]) {
     for octet in octets {
         write!(out, "\\x{octet:02x}").unwrap_or_default();

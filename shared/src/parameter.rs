@@ -166,7 +166,7 @@ mod tests {
         assert_eq!(read(" =1"), Err(ParameterError::Syntax(1)));
         assert_eq!(read(" A="), Err(ParameterError::Syntax(3)));
         assert_eq!(read(" A=1 a=2"), Err(ParameterError::Twice));
-        let many: String = (0..=MOST).map(|n| format!(" A{n}")).collect();
+        let many = (0..=MOST).fold(String::new(), |list, n| format!("{list} A{n}"));
         assert_eq!(read(&many), Err(ParameterError::TooMany));
     }
 

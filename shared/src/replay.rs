@@ -112,8 +112,9 @@ pub fn compare(
         (Some(want), Some(got)) => (want, got),
         (None, None) => return Vec::new(),
         (want, got) => {
-            let shown = |reply: Option<&Reply>| reply.map_or("(none)".into(), Reply::to_string);
-            return vec![difference("reply", shown(want), shown(got), Level::Fail)];
+            let shown =
+                |reply: Option<&Reply>| reply.map_or_else(|| "(none)".into(), Reply::to_string);
+            return vec![difference("reply", &shown(want), &shown(got), Level::Fail)];
         }
     };
     let mut found = Vec::new();
@@ -122,14 +123,14 @@ pub fn compare(
         Matching::Class => want.code().severity() == got.code().severity(),
     };
     if !same {
-        found.push(difference("code", want.code(), got.code(), Level::Fail));
+        found.push(difference("code", &want.code(), &got.code(), Level::Fail));
     }
     match (want.status(), got.status()) {
         (Some(want), Some(got)) if want != got => {
-            found.push(difference("ec", want, got, Level::Fail));
+            found.push(difference("ec", &want, &got, Level::Fail));
         }
-        (Some(want), None) => found.push(difference("ec", want, "(none)", Level::Warn)),
-        (None, Some(got)) => found.push(difference("ec", "(none)", got, Level::Warn)),
+        (Some(want), None) => found.push(difference("ec", &want, "(none)", Level::Warn)),
+        (None, Some(got)) => found.push(difference("ec", "(none)", &got, Level::Warn)),
         _ => {}
     }
     if matches!(said.verb(), Some(Verb::Ehlo | Verb::Lhlo)) {
@@ -148,12 +149,13 @@ fn compare_offers(want: &Reply, got: &Reply, found: &mut Vec<Difference>) {
     let got = Offered::parse(got.lines().skip(1));
     let keyword = |line: &str| line.split([' ', '=']).next().unwrap_or("").to_owned();
     let words = |offered: &Offered, keyword: &str| {
-        let mut words: Vec<String> = match keyword.eq_ignore_ascii_case("AUTH") {
-            true => offered.auth_mechanisms(),
-            false => offered
+        let mut words: Vec<String> = if keyword.eq_ignore_ascii_case("AUTH") {
+            offered.auth_mechanisms()
+        } else {
+            offered
                 .parameters(keyword)
                 .map(|rest| rest.split(' ').map(str::to_ascii_uppercase).collect())
-                .unwrap_or_default(),
+                .unwrap_or_default()
         };
         words.sort();
         words.join(" ")
@@ -167,7 +169,7 @@ fn compare_offers(want: &Reply, got: &Reply, found: &mut Vec<Difference>) {
             found.push(difference(
                 "ehlo",
                 line,
-                format!("{keyword} {now}"),
+                &format!("{keyword} {now}"),
                 Level::Warn,
             ));
         }
@@ -225,8 +227,8 @@ pub fn shown(took: Option<u64>) -> String {
 
 fn difference(
     field: &'static str,
-    want: impl ToString,
-    got: impl ToString,
+    want: &(impl ToString + ?Sized),
+    got: &(impl ToString + ?Sized),
     level: Level,
 ) -> Difference {
     Difference {

@@ -47,9 +47,10 @@ impl Programs {
             .map_or_else(|| root().join("target"), PathBuf::from);
         let program = |name: &str| {
             let path = target.join("debug").join(name);
-            match path.exists() {
-                true => Ok(path),
-                false => bail!("cargo did not build {}", path.display()),
+            if path.exists() {
+                Ok(path)
+            } else {
+                bail!("cargo did not build {}", path.display())
             }
         };
         Ok(Self {

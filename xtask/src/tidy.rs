@@ -38,20 +38,50 @@ fn dependencies() -> Result<Vec<String>> {
     let mut wrong = Vec::new();
     let forbidden: [(&str, &[&str]); 5] = [
         ("helo-shared", &["tokio", "rustls", "clap", "helo-driver"]),
-        ("helo-client", &["helo-server", "helo-recorder", "openssl-sys", "native-tls"]),
-        ("helo-recorder", &["helo-server", "helo-client", "openssl-sys", "native-tls"]),
-        ("helo-server", &["helo-client", "helo-recorder", "openssl-sys", "native-tls", "lettre"]),
-        ("xtask", &["helo-client", "helo-server", "helo-recorder", "helo-shared"]),
+        (
+            "helo-client",
+            &["helo-server", "helo-recorder", "openssl-sys", "native-tls"],
+        ),
+        (
+            "helo-recorder",
+            &["helo-server", "helo-client", "openssl-sys", "native-tls"],
+        ),
+        (
+            "helo-server",
+            &[
+                "helo-client",
+                "helo-recorder",
+                "openssl-sys",
+                "native-tls",
+                "lettre",
+            ],
+        ),
+        (
+            "xtask",
+            &["helo-client", "helo-server", "helo-recorder", "helo-shared"],
+        ),
     ];
     for (package, names) in forbidden {
         let mut command = Command::new("cargo");
-        command.args(["tree", "--locked", "--edges", "normal", "--prefix", "none", "--package", package]);
+        command.args([
+            "tree",
+            "--locked",
+            "--edges",
+            "normal",
+            "--prefix",
+            "none",
+            "--package",
+            package,
+        ]);
         let output = capture(command.current_dir(root()))?;
         if !output.status.success() {
             bail!("cargo tree of {package} failed");
         }
         let tree = String::from_utf8_lossy(&output.stdout).into_owned();
-        let used = |name: &str| tree.lines().any(|line| line.split(' ').next() == Some(name));
+        let used = |name: &str| {
+            tree.lines()
+                .any(|line| line.split(' ').next() == Some(name))
+        };
         let found = names.iter().filter(|name| used(name));
         wrong.extend(found.map(|name| format!("{package} depends on {name}")));
     }

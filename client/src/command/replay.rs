@@ -201,7 +201,7 @@ struct Player<'a> {
 enum Next {
     On,
     /// On, but not with this transaction.
-    NextTransaction,
+    Skip,
     Stop,
 }
 
@@ -255,7 +255,7 @@ impl<'a> Player<'a> {
             }
             match self.group(group).await? {
                 Next::On => {}
-                Next::NextTransaction => skipping = true,
+                Next::Skip => skipping = true,
                 Next::Stop => return Ok(()),
             }
         }
@@ -356,11 +356,7 @@ impl<'a> Player<'a> {
         self.talk.say(b"RSET\r\n", self.options.timeout).await?;
         let heard = self.talk.hear(self.options.timeout).await?;
         let done = heard.reply.is_some_and(|reply| reply.code().is_positive());
-        Ok(if done {
-            Next::NextTransaction
-        } else {
-            Next::Stop
-        })
+        Ok(if done { Next::Skip } else { Next::Stop })
     }
 
     fn judge(&mut self, said: &Said, n: u64, want: Option<&Answer>, heard: &Heard) {
@@ -395,6 +391,7 @@ impl<'a> Player<'a> {
         self.print(said, n, want, heard, &differences);
     }
 
+    #[expect(clippy::too_many_arguments, reason = "all of one step")]
     fn print(
         &self,
         said: &Said,

@@ -1,5 +1,6 @@
 //! `send`: one message, with the transcript as it happens.
 
+use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -185,7 +186,7 @@ fn print_unit(unit: &Unit) {
             out.push_str("C| …\n");
             break;
         }
-        out.push_str(&format!("{mark} {}\n", escape_line(line)));
+        let _ = writeln!(out, "{mark} {}", escape_line(line));
     }
     // A reader that has left is no reason to stop sending.
     let _ = anstream::stdout().write_all(out.as_bytes());
@@ -320,13 +321,15 @@ impl Sender<'_> {
     /// MAIL and RCPT; how many recipients were accepted, of which there must be one.
     async fn envelope(&mut self, talk: &mut Talk, message: &[u8]) -> Result<usize, Stop> {
         let from = self.options.from.trim_matches(['<', '>']);
-        let size = match self.offered.has("SIZE") {
-            true => format!(" SIZE={}", message.len()),
-            false => String::new(),
+        let size = if self.offered.has("SIZE") {
+            format!(" SIZE={}", message.len())
+        } else {
+            String::new()
         };
-        let body = match self.offered.has("8BITMIME") && !message.is_ascii() {
-            true => " BODY=8BITMIME",
-            false => "",
+        let body = if self.offered.has("8BITMIME") && !message.is_ascii() {
+            " BODY=8BITMIME"
+        } else {
+            ""
         };
         let reply = self
             .say(
@@ -361,7 +364,7 @@ impl Sender<'_> {
         let mut random = [0; 8];
         // A token that repeats does no harm here.
         let _ = driver::process::random(&mut random);
-        let token: String = random.iter().map(|octet| format!("{octet:02x}")).collect();
+        let token = shared::escape::hex(&random);
         let postmaster = format!("postmaster@{}", self.helo);
         let from = self.options.from.trim_matches(['<', '>']);
         Marked {

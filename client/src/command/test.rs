@@ -147,7 +147,7 @@ fn legs(options: &Test) -> [Wanted; 2] {
             kind: LegKind::Localhost,
             vantage: only(&localhost, none_given || options.localhost_from.is_some()),
             target: options.localhost_target.clone().unwrap_or(loopback),
-            source: options.source.filter(|source| source.is_loopback()),
+            source: options.source.filter(IpAddr::is_loopback),
             emulated: false,
         },
         Wanted {

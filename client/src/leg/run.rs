@@ -10,7 +10,7 @@ use driver::journal::{self, Durability, Journal};
 use driver::stream::Stream;
 use driver::talk::{Broken, Talk};
 use driver::tls;
-use shared::check::{BASELINE, Facts, Family, LegKind, Script, Step, literal, plan};
+use shared::check::{BASELINE, Facts, LegKind, Script, Step, literal, plan};
 use shared::message::Marked;
 use shared::recording::{NoteFacts, OpenFacts};
 use tokio::time::Instant;
@@ -112,7 +112,7 @@ impl Leg<'_> {
         };
         ground.facts.server_ip = Some(server.ip().to_canonical());
         let probe = Script {
-            steps: vec![Step::Ehlo(self.helo(&ground, None)), Step::Quit],
+            steps: vec![Step::Ehlo(helo(&ground.facts, None)), Step::Quit],
             ..baseline_script()
         };
         let played = self.script(&mut ground, &probe).await?;
@@ -174,12 +174,12 @@ impl Leg<'_> {
         })?;
         let mut talk = Talk::new(Stream::new(tcp), self.clock, session, Box::new(|_| {}));
         let name = tls::server_name(&self.plan.tls_name)?;
-        let helo = self.helo(ground, Some(client.ip()));
+        let helo = helo(&ground.facts, Some(client.ip()));
         let script = name_ourselves(script, &helo);
         let part = Part {
             limits: Limits::QUICK,
             name: name.clone(),
-            message: Box::new(|from, to| self.message(&script, &helo, from, to)),
+            message: Box::new(|from, to| self.message(ground.server, &script, from, to)),
         };
         if self.plan.target.implicit_tls {
             let client = tls::Client::new(tls::Verify::Noted, None)?;
@@ -221,23 +221,12 @@ impl Leg<'_> {
         labels
     }
 
-    /// The name to give: what was stated, else our address as a literal
-    /// (RFC 5321 §4.1.4).
-    fn helo(&self, ground: &Ground, client: Option<IpAddr>) -> String {
-        match (&ground.facts.helo_name, client) {
-            (Some(name), _) => name.clone(),
-            (None, Some(client)) => literal(client.to_canonical()),
-            (None, None) => "localhost".to_owned(),
-        }
-    }
-
-    fn message(&self, script: &Script, helo: &str, from: &str, to: &str) -> Vec<u8> {
+    fn message(&self, server: SocketAddr, script: &Script, from: &str, to: &str) -> Vec<u8> {
+        // An id of its own for each family, whatever name is given in EHLO.
+        let helo = &first_hello(script);
         let token = self.plan.facts.get("token").map_or("none", String::as_str);
         let postmaster = format!("postmaster@{helo}");
-        let family = match self.family_of(helo) {
-            Some(Family::V6) => "-v6",
-            _ => "",
-        };
+        let family = if server.is_ipv6() { "-v6" } else { "" };
         Marked {
             token,
             check: script.check,
@@ -252,10 +241,6 @@ impl Leg<'_> {
         .build()
     }
 
-    fn family_of(&self, helo: &str) -> Option<Family> {
-        helo.starts_with("[IPv6:").then_some(Family::V6)
-    }
-
     /// A note of the leg as a whole.
     fn remark(&self, tag: &str, message: &str) -> Result<(), journal::WriteFailed> {
         let mut bind = BTreeMap::from([("leg".to_owned(), self.kind.name().to_owned())]);
@@ -268,6 +253,25 @@ impl Leg<'_> {
             ..NoteFacts::default()
         })
     }
+}
+
+/// The name to give: what was stated, else our address as a literal
+/// (RFC 5321 §4.1.4).
+fn helo(facts: &Facts, client: Option<IpAddr>) -> String {
+    match (&facts.helo_name, client) {
+        (Some(name), _) => name.clone(),
+        (None, Some(client)) => literal(client.to_canonical()),
+        (None, None) => "localhost".to_owned(),
+    }
+}
+
+/// The name that a script gives first.
+fn first_hello(script: &Script) -> String {
+    let names = script.steps.iter().find_map(|step| match step {
+        Step::Ehlo(name) => Some(name.clone()),
+        _ => None,
+    });
+    names.unwrap_or_else(|| "localhost".to_owned())
 }
 
 fn baseline_script() -> Script {

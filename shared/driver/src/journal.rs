@@ -561,12 +561,11 @@ impl Inner {
                 return;
             }
             let upto = state.written;
-            let file = match &state.sink {
-                Sink::File(file) => file.try_clone(),
-                _ => {
-                    self.synced.send_replace(upto);
-                    continue;
-                }
+            let file = if let Sink::File(file) = &state.sink {
+                file.try_clone()
+            } else {
+                self.synced.send_replace(upto);
+                continue;
             };
             drop(state);
             match file.and_then(|file| file.sync_data()) {

@@ -14,6 +14,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use sha2::{Digest, Sha256};
+use shared::escape::hex;
 
 use crate::stream::Stream;
 
@@ -99,10 +100,7 @@ impl Facts {
 
 /// The SHA-256 digest of a certificate, in hex.
 pub fn fingerprint(der: &[u8]) -> String {
-    Sha256::digest(der)
-        .iter()
-        .map(|octet| format!("{octet:02x}"))
-        .collect()
+    hex(&Sha256::digest(der))
 }
 
 impl Client {

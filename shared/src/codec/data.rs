@@ -66,7 +66,7 @@ impl DotScanner {
     }
 
     /// The octets before the next line that is, or may become, the final one.
-    fn content_length(&self, bytes: &[u8]) -> usize {
+    fn content_length(self, bytes: &[u8]) -> usize {
         for at in memmem::find_iter(bytes, b"\n.") {
             let after_cr = match at.checked_sub(1) {
                 Some(before) => bytes.get(before) == Some(&b'\r'),
@@ -81,7 +81,7 @@ impl DotScanner {
         bytes.len()
     }
 
-    fn after(&self, content: &[u8]) -> Before {
+    fn after(self, content: &[u8]) -> Before {
         match content {
             [] => self.before,
             [.., b'\r', b'\n'] => Before::LineStart,

@@ -171,7 +171,7 @@ impl Builder {
         let payload = record.payload().unwrap_or_default();
         let why = record.text("why").unwrap_or_default();
         if record.direction() == Some(Direction::Server) {
-            let answer = self.answer(record, payload);
+            let answer = answer(record, payload);
             self.dialogue.unsolicited.push(answer);
             return;
         }
@@ -199,7 +199,7 @@ impl Builder {
         let Some(wire) = self.whole(record) else {
             return;
         };
-        let answer = self.answer(record, wire);
+        let answer = answer(record, wire);
         let re = record.number("re").unwrap_or_default();
         let dialogue = &mut self.dialogue;
         if re == 0 {
@@ -220,17 +220,6 @@ impl Builder {
         {
             Some(exchange) => exchange.answers.push(answer),
             None => dialogue.unsolicited.push(answer),
-        }
-    }
-
-    fn answer(&self, record: &Record, wire: Vec<u8>) -> Answer {
-        Answer {
-            n: record.n(),
-            at: record.at(),
-            took: record.number("took"),
-            reply: Reply::parse(&wire),
-            wire,
-            deviations: deviations(record),
         }
     }
 
@@ -269,5 +258,16 @@ impl Builder {
             said,
             answers: Vec::new(),
         });
+    }
+}
+
+fn answer(record: &Record, wire: Vec<u8>) -> Answer {
+    Answer {
+        n: record.n(),
+        at: record.at(),
+        took: record.number("took"),
+        reply: Reply::parse(&wire),
+        wire,
+        deviations: deviations(record),
     }
 }

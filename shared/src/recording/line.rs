@@ -210,7 +210,7 @@ mod tests {
         #[test]
         fn any_payload_is_read_back(bytes: Vec<u8>) {
             let out = line(&bytes);
-            proptest::prop_assert_eq!(out.iter().filter(|&&b| b == b'\n').count(), 1);
+            proptest::prop_assert_eq!(memchr::memchr_iter(b'\n', &out).count(), 1);
             let record = crate::recording::Record::parse(&out).unwrap();
             proptest::prop_assert_eq!(record.payload(), Some(bytes));
         }

@@ -1,15 +1,14 @@
 //! Turns what happens in one session into lines.
 
-use std::collections::VecDeque;
-use std::fmt::Write;
-
 use sha2::{Digest, Sha256};
+use std::collections::VecDeque;
 
 use super::line::LineWriter;
 use super::redact::{MARK, Redaction, Redactor};
 use crate::command::Verb;
 use crate::deviation::Deviation;
 use crate::direction::Direction;
+use crate::escape::hex;
 use crate::reply::Reply;
 use crate::session::{Answers, DataForm, Kind, Unit, UnitId};
 use crate::time::Timestamp;
@@ -196,6 +195,7 @@ impl SessionLog {
     }
 
     /// A certificate, by its digest and DER in base64.
+    #[expect(clippy::too_many_arguments, reason = "what a line of this kind says")]
     pub fn certificate(
         &self,
         n: u64,
@@ -225,6 +225,7 @@ impl SessionLog {
     }
 
     /// Bytes of one direction are missing here.
+    #[expect(clippy::too_many_arguments, reason = "what a line of this kind says")]
     pub fn gap(
         &mut self,
         n: u64,
@@ -429,13 +430,7 @@ fn queue_id(text: &str) -> Option<String> {
 }
 
 fn hex_digest(digest: Sha256) -> String {
-    digest
-        .finalize()
-        .iter()
-        .fold(String::new(), |mut hex, octet| {
-            write!(hex, "{octet:02x}").unwrap_or_default();
-            hex
-        })
+    hex(&digest.finalize())
 }
 
 /// The deviations a record names.

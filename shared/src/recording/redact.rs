@@ -5,6 +5,7 @@ use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
 use crate::command::Verb;
+use crate::escape::hex;
 use crate::session::{Kind, Unit};
 
 /// A random key of one run. With it equal secrets get equal tags, and without it
@@ -67,7 +68,7 @@ impl Redactor {
         let from = match &unit.kind {
             Kind::Sasl { .. } => {
                 self.auth_seen = true;
-                self.secret_in_continuation(&unit.bytes)
+                secret_in_continuation(&unit.bytes)
             }
             Kind::Command { verb } => self.secret_in_command(verb, unit),
             _ => None,
@@ -82,12 +83,6 @@ impl Redactor {
         masked.extend_from_slice(unit.bytes.get(to..)?);
         let tag = tag(key, secret);
         Some((masked, Masked { offset: from, tag }))
-    }
-
-    /// All of it, but for the `*` that cancels (RFC 4954 §4).
-    fn secret_in_continuation(&self, bytes: &[u8]) -> Option<usize> {
-        let line = bytes.get(..bytes.len() - line_end(bytes)).unwrap_or(bytes);
-        (line != b"*").then_some(0)
     }
 
     fn secret_in_command(&mut self, verb: &Verb, unit: &Unit) -> Option<usize> {
@@ -112,6 +107,12 @@ impl Redactor {
         }
         from.map(|from| from.saturating_sub(before))
     }
+}
+
+/// All of it, but for the `*` that cancels (RFC 4954 §4).
+fn secret_in_continuation(bytes: &[u8]) -> Option<usize> {
+    let line = bytes.get(..bytes.len() - line_end(bytes)).unwrap_or(bytes);
+    (line != b"*").then_some(0)
 }
 
 /// The offset of what follows so many words and the white space after them.
@@ -157,12 +158,7 @@ fn tag(key: RedactKey, secret: &[u8]) -> String {
     };
     mac.update(secret);
     let digest = mac.finalize().into_bytes();
-    let digits: String = digest
-        .iter()
-        .take(4)
-        .map(|octet| format!("{octet:02x}"))
-        .collect();
-    format!("k1:{digits}")
+    format!("k1:{}", hex(digest.get(..4).unwrap_or_default()))
 }
 
 #[cfg(test)]

@@ -8,6 +8,20 @@ use crate::direction::Direction::Client;
 use crate::session::unit::{DataForm, Kind, RawReason, Unit};
 use crate::stage::Step;
 
+/// A piece of dotted mail data.
+const DOT_CONTENT: Kind = Kind::Data {
+    form: DataForm::Dot,
+    end: false,
+    last: false,
+};
+
+/// The line with the lone dot.
+const DOT_END: Kind = Kind::Data {
+    form: DataForm::Dot,
+    end: true,
+    last: true,
+};
+
 /// How much of a line that comes in pieces is kept to understand it.
 const LINE_HEAD: usize = 2048;
 
@@ -52,7 +66,7 @@ impl Observer {
             }
             // Only the beginning of a final dot line is ever held.
             Mode::Dots(_) if ended => {
-                let kind = self.data(DataForm::Dot, false, false);
+                let kind = DOT_CONTENT;
                 let mut unit = self.unit(Client, self.client.len(), kind);
                 unit.more = true;
                 Some(unit)
@@ -82,29 +96,26 @@ impl Observer {
         let line = self.line_so_far(length);
         self.line_head = None;
         let whole = line.len() <= LINE_HEAD;
-        match self.mode.clone() {
-            Mode::Sasl { mechanism } => {
-                let mut unit = self.unit(
-                    Client,
-                    length,
-                    Kind::Sasl {
-                        mechanism: mechanism.clone(),
-                    },
-                );
-                unit.deviations = deviations_of_line(&line, whole);
-                self.mode = Mode::Undecided(Pending::Auth { mechanism });
-                self.await_reply(&unit, Step::Auth, 1, true);
-                unit
-            }
-            _ => {
-                let heard = Command::parse(&line);
-                let verb = heard.verb;
-                let mut unit = self.unit(Client, length, Kind::Command { verb: verb.clone() });
-                unit.deviations = heard.deviations;
-                unit.deviations.extend(early);
-                self.command(&verb, &line, &unit);
-                unit
-            }
+        if let Mode::Sasl { mechanism } = self.mode.clone() {
+            let mut unit = self.unit(
+                Client,
+                length,
+                Kind::Sasl {
+                    mechanism: mechanism.clone(),
+                },
+            );
+            unit.deviations = deviations_of_line(&line, whole);
+            self.mode = Mode::Undecided(Pending::Auth { mechanism });
+            self.await_reply(&unit, Step::Auth, 1, true);
+            unit
+        } else {
+            let heard = Command::parse(&line);
+            let verb = heard.verb;
+            let mut unit = self.unit(Client, length, Kind::Command { verb: verb.clone() });
+            unit.deviations = heard.deviations;
+            unit.deviations.extend(early);
+            self.command(&verb, &line, &unit);
+            unit
         }
     }
 
@@ -138,27 +149,26 @@ impl Observer {
     /// What a command changes as soon as it is seen, before its reply.
     fn command(&mut self, verb: &Verb, line: &[u8], unit: &Unit) {
         let step = Step::of(verb);
-        match verb {
-            Verb::Bdat => match bdat_size(line) {
+        if verb == &Verb::Bdat {
+            match bdat_size(line) {
                 Some((0, last)) => {
                     let replies = self.replies_to_content(last);
                     self.await_reply(unit, Step::Bdat { last }, replies, false);
                 }
                 Some((left, last)) => self.mode = Mode::Chunk { left, last },
                 None => self.await_reply(unit, step, 1, false),
-            },
-            _ => {
-                self.await_reply(unit, step, 1, verb.must_end_group());
-                let pending = match verb {
-                    Verb::Data => Pending::Data,
-                    Verb::StartTls => Pending::StartTls,
-                    Verb::Auth => Pending::Auth {
-                        mechanism: auth_mechanism(line).unwrap_or_default(),
-                    },
-                    _ => return,
-                };
-                self.mode = Mode::Undecided(pending);
             }
+        } else {
+            self.await_reply(unit, step, 1, verb.must_end_group());
+            let pending = match verb {
+                Verb::Data => Pending::Data,
+                Verb::StartTls => Pending::StartTls,
+                Verb::Auth => Pending::Auth {
+                    mechanism: auth_mechanism(line).unwrap_or_default(),
+                },
+                _ => return,
+            };
+            self.mode = Mode::Undecided(pending);
         }
     }
 
@@ -202,11 +212,11 @@ impl Observer {
         match found {
             Scan::More => None,
             Scan::Content(length) => {
-                let kind = self.data(DataForm::Dot, false, false);
+                let kind = DOT_CONTENT;
                 Some(self.content_unit(length, kind))
             }
             Scan::End => {
-                let kind = self.data(DataForm::Dot, true, true);
+                let kind = DOT_END;
                 let unit = self.unit(Client, 3, kind);
                 self.mode = Mode::Commands;
                 let replies = self.replies_to_content(true);
@@ -221,7 +231,11 @@ impl Observer {
         let length = usize::try_from(left).map_or(held, |left| left.min(held));
         let left = left - length as u64;
         let end = left == 0;
-        let kind = self.data(DataForm::Bdat, end, end && last);
+        let kind = Kind::Data {
+            form: DataForm::Bdat,
+            end,
+            last: end && last,
+        };
         let unit = self.content_unit(length, kind);
         if end {
             self.mode = Mode::Commands;
@@ -249,14 +263,6 @@ impl Observer {
             }
         }
         unit
-    }
-
-    #[expect(
-        clippy::unused_self,
-        reason = "reads as the other constructors of units do"
-    )]
-    fn data(&self, form: DataForm, end: bool, last: bool) -> Kind {
-        Kind::Data { form, end, last }
     }
 
     /// RFC 2033 §4.2: LMTP answers the content once for each accepted recipient.

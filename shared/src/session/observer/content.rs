@@ -80,10 +80,9 @@ impl ContentState {
         {
             *slot = octet;
         }
-        self.lenient_end = match self.tail {
-            [.., b'\n' | b'\r', b'.', b'\n' | b'\r'] => true,
-            [b'\n' | b'\r', b'.', b'\r', b'\n'] => true,
-            _ => false,
-        };
+        self.lenient_end = matches!(
+            self.tail,
+            [.., b'\n' | b'\r', b'.', b'\n' | b'\r'] | [b'\n' | b'\r', b'.', b'\r', b'\n']
+        );
     }
 }

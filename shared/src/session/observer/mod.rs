@@ -39,6 +39,7 @@ pub enum Peers {
 /// Call [`push`](Self::push) with what was read, then [`poll`](Self::poll) until
 /// it yields nothing.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is known by itself")]
 pub struct Observer {
     limits: Limits,
     peers: Peers,
