@@ -1,4 +1,8 @@
 //! What the user may say.
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    reason = "the comments are the help text, where brackets mean optional"
+)]
 
 use std::net::IpAddr;
 use std::path::PathBuf;

@@ -17,6 +17,7 @@ pub(crate) fn cargo(arguments: &[&str]) -> Result<()> {
     println!("$ {shown}");
     let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .args(arguments)
+        .env("RUSTDOCFLAGS", "--deny warnings")
         .current_dir(root())
         .status()
         .with_context(|| format!("cannot run {shown}"))?;
