@@ -141,21 +141,9 @@ pub fn client_of_received(received: &str) -> Option<IpAddr> {
 
 /// A date as in `Tue, 24 Nov 2026 12:00:00 +0000` (RFC 5322 §3.3).
 pub fn rfc5322_date(at: Timestamp) -> String {
-    let text = at.to_string();
-    let part = |from: usize, to: usize| text.get(from..to).unwrap_or("");
-    let month: usize = part(5, 7).parse().unwrap_or(1);
-    let month = MONTHS.get(month - 1).unwrap_or(&"Jan");
-    // 1970-01-01 was a Thursday.
-    let day = usize::try_from(at.nanos() / 86_400_000_000_000).unwrap_or(0);
-    let weekday = WEEKDAYS.get((day + 4) % 7).unwrap_or(&"Sun");
-    let (year, number, time) = (part(0, 4), part(8, 10), part(11, 19));
-    format!("{weekday}, {number} {month} {year} {time} +0000")
+    let nanos = i64::try_from(at.nanos()).unwrap_or(i64::MAX);
+    chrono::DateTime::from_timestamp_nanos(nanos).to_rfc2822()
 }
-
-const WEEKDAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
-const MONTHS: [&str; 12] = [
-    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-];
 
 #[cfg(test)]
 mod tests {

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use driver::clock::{Clock, wall};
 use driver::journal::{self, Durability, Journal};
+use indicatif::{ProgressBar, ProgressStyle};
 use shared::check::{Arrival, Facts, LegKind};
 use shared::codec::DotDecoder;
 use shared::message::header;
@@ -286,10 +287,15 @@ impl Run<'_> {
         let (mut reader, mut merge) = (Reader::new(), Merge::default());
         let (journal, records) = (&self.journal, &mut self.records);
         let input = serde_json::to_vec(&plan)?;
-        vantage
+        let progress = progress(&format!("{} leg from {vantage}", leg.kind.name()));
+        let ran = vantage
             .run("leg", &input, |bytes| {
                 let mut result = Ok(());
                 reader.push(bytes, |record| {
+                    if let Some(check) = played(&record) {
+                        progress.inc(1);
+                        progress.set_message(check);
+                    }
                     if result.is_ok() {
                         result = journal.merge(record.clone(), &mut merge);
                         records.push(record);
@@ -297,7 +303,9 @@ impl Run<'_> {
                 });
                 Ok(result?)
             })
-            .await
+            .await;
+        progress.finish_and_clear();
+        ran
     }
 
     fn dialogues(&self) -> Vec<Dialogue> {
@@ -370,6 +378,27 @@ impl Run<'_> {
             .note(&note)
             .map_err(Failure::with(Status::Output))
     }
+}
+
+/// A sign of life on long work, on a terminal alone: paced politely, a leg takes
+/// a while.
+fn progress(title: &str) -> ProgressBar {
+    let progress = ProgressBar::new_spinner().with_prefix(title.to_owned());
+    if let Ok(style) =
+        ProgressStyle::with_template("{spinner} {prefix}: session {pos}, {msg} ({elapsed})")
+    {
+        progress.set_style(style);
+    }
+    progress
+}
+
+/// The check that a session is for, from the note at its beginning.
+fn played(record: &Record) -> Option<String> {
+    if record.text("tag") != Some("session") {
+        return None;
+    }
+    let check = record.bindings("bind").find(|(name, _)| *name == "check");
+    check.map(|(_, check)| check.to_owned())
 }
 
 /// The content of the messages that a server took in a session.

@@ -1,6 +1,7 @@
 //! The report for a person: a row per check, a column per leg; then what is
 //! wrong, with the evidence and the cure.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use anstyle::{AnsiColor, Style};
@@ -37,8 +38,9 @@ fn write_all(report: &Report, meta: &Meta, out: &mut String) -> std::fmt::Result
     }
     writeln!(out)?;
     table(report, out)?;
+    let mut told = BTreeMap::new();
     for row in &report.rows {
-        details(report, row, out)?;
+        details(report, row, &mut told, out)?;
     }
     for remark in &meta.remarks {
         writeln!(out, "\nnote: {remark}")?;
@@ -109,27 +111,28 @@ fn table(report: &Report, out: &mut String) -> std::fmt::Result {
     }
     writeln!(out, "{DIM:#}")?;
     for row in shown() {
-        write!(out, "{:<first$}", row.id)?;
+        let mut line = format!("{:<first$}", row.id);
+        let mut blanks = 0;
         for (cell, title) in row.cells.iter().zip(&titles) {
-            let width = title.chars().count().max(12);
-            match cell {
-                Some(cell) => {
-                    let verdict = cell.finding.verdict;
-                    let style = style(verdict);
-                    write!(out, "  {style}{:<width$}{style:#}", verdict.name())?;
-                }
-                None => write!(out, "  {DIM}{:<width$}{DIM:#}", "-")?,
-            }
+            let (style, word) = match cell {
+                Some(cell) => (style(cell.finding.verdict), cell.finding.verdict.name()),
+                None => (DIM, "-"),
+            };
+            write!(line, "{:blanks$}  {style}{word}{style:#}", "")?;
+            blanks = title.chars().count().max(12).saturating_sub(word.len());
         }
-        // Trailing blanks of the last column help nobody.
-        out.truncate(out.trim_end_matches(' ').len());
-        writeln!(out)?;
+        writeln!(out, "{line}")?;
     }
     Ok(())
 }
 
 /// What is worth reading about a row: verdicts that want something done.
-fn details(report: &Report, row: &Row, out: &mut String) -> std::fmt::Result {
+fn details(
+    report: &Report,
+    row: &Row,
+    told: &mut BTreeMap<&'static str, &'static str>,
+    out: &mut String,
+) -> std::fmt::Result {
     let mut worth = false;
     for (cell, leg) in row.cells.iter().zip(&report.legs) {
         let Some(cell) = cell.as_ref().filter(|cell| wants_reading(cell)) else {
@@ -150,8 +153,23 @@ fn details(report: &Report, row: &Row, out: &mut String) -> std::fmt::Result {
         finding(cell, leg, out)?;
     }
     if worth {
+        let known = row.cures.first().and_then(|cure| told.get(cure.text));
+        if let Some(before) =
+            known.filter(|_| row.cures.iter().all(|cure| told.contains_key(cure.text)))
+        {
+            return writeln!(out, "  {DIM}cures{DIM:#}      as for {before}");
+        }
         for cure in &row.cures {
-            writeln!(out, "  {DIM}{:<10}{DIM:#} {}", cure.mta.name(), cure.text)?;
+            match told.get(cure.text) {
+                Some(before) => {
+                    writeln!(out, "  {DIM}{:<10}{DIM:#} as for {before}", cure.mta.name())?;
+                }
+                None => {
+                    let text = wrap(cure.text, 13);
+                    writeln!(out, "  {DIM}{:<10}{DIM:#} {text}", cure.mta.name())?;
+                    told.insert(cure.text, row.id);
+                }
+            }
         }
     }
     Ok(())
@@ -172,7 +190,7 @@ fn finding(cell: &Cell, leg: &LegSummary, out: &mut String) -> std::fmt::Result 
         "  {style}{}{style:#} on the {} leg: {}",
         verdict.name(),
         title(leg),
-        cell.finding.summary
+        wrap(&cell.finding.summary, 6)
     )?;
     for evidence in cell.finding.evidence.iter().take(EVIDENCE) {
         let answered = if evidence.answered.is_empty() {
@@ -194,10 +212,32 @@ fn finding(cell: &Cell, leg: &LegSummary, out: &mut String) -> std::fmt::Result 
         writeln!(out, "    {DIM}right here: {expected}{DIM:#}")?;
     }
     for advice in &cell.finding.advice {
-        writeln!(out, "    do: {advice}")?;
+        writeln!(out, "    do: {}", wrap(advice, 8))?;
     }
     Ok(())
 }
+
+/// Breaks a text into lines, the ones after the first indented so far.
+fn wrap(text: &str, indent: usize) -> String {
+    let mut out = String::with_capacity(text.len() + 64);
+    let mut width = indent;
+    for word in text.split(' ') {
+        let length = word.chars().count() + 1;
+        if width + length > WIDTH && width > indent {
+            out.push('\n');
+            out.extend(std::iter::repeat_n(' ', indent));
+            width = indent;
+        } else if width > indent {
+            out.push(' ');
+        }
+        out.push_str(word);
+        width += length;
+    }
+    out
+}
+
+/// Columns that are filled.
+const WIDTH: usize = 100;
 
 /// Places shown of one finding.
 const EVIDENCE: usize = 8;
