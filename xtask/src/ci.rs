@@ -26,6 +26,7 @@ pub(crate) fn run() -> Result<()> {
         "--document-private-items",
     ])?;
     test()?;
-    selftest::run()?;
+    selftest::run(false)?;
+    selftest::run(true)?;
     peers::run()
 }

@@ -5,6 +5,7 @@
     reason = "a task runner talks to the person who runs it"
 )]
 
+mod bench;
 mod cargo;
 mod ci;
 mod interrupt;
@@ -24,6 +25,10 @@ use clap::Parser;
 enum Task {
     /// Run the whole procedure on this machine: server, recorder, client, both legs
     Selftest {
+        /// Emulate the remote leg by a second loopback address even where network
+        /// namespaces could be made
+        #[arg(long)]
+        emulated: bool,
         /// Use real mail servers and clients too (Debian, root)
         #[arg(long)]
         peers: bool,
@@ -36,6 +41,8 @@ enum Task {
     },
     /// Run the suite against real mail servers and clients (Debian, root)
     Peers,
+    /// Measure what the recorder costs: latency, and records a second
+    Bench,
     /// Check the house rules that no compiler checks
     Tidy,
     /// Run what CI runs: format, clippy, tidy, docs, tests, selftest, peers
@@ -44,7 +51,8 @@ enum Task {
 
 fn main() -> ExitCode {
     let done = match Task::parse() {
-        Task::Selftest { peers } => selftest::run().and_then(|()| also(peers)),
+        Task::Selftest { emulated, peers } => selftest::run(emulated).and_then(|()| also(peers)),
+        Task::Bench => bench::run(),
         Task::Test { peers } => cargo::test().and_then(|()| also(peers)),
         Task::Peers => peers::run(),
         Task::Tidy => tidy::run(),

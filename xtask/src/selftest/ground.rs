@@ -36,12 +36,53 @@ struct Namespaces {
     remote: Background,
 }
 
+/// Set for the run inside the user namespace, so that it is tried once.
+const INSIDE: &str = "HELO_SELFTEST_INSIDE";
+
+/// Without root, runs the selftest again as root of a user namespace, where the
+/// system lets us make one; `None` if there is no need or no way.
+pub(super) fn become_root() -> Option<Result<()>> {
+    if rustix::process::geteuid().is_root() || std::env::var_os(INSIDE).is_some() {
+        return None;
+    }
+    let inside = || {
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "--"]);
+        command
+    };
+    let possible = inside()
+        .args(["unshare", "--net", "true"])
+        .stderr(Stdio::null())
+        .status();
+    if !possible.is_ok_and(|status| status.success()) {
+        return None;
+    }
+    let program = std::env::current_exe().ok()?;
+    let status = inside()
+        .arg(program)
+        .arg("selftest")
+        .env(INSIDE, "yes")
+        .status();
+    Some(match status {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(anyhow::anyhow!(
+            "the selftest in a user namespace ended with {status}"
+        )),
+        Err(error) => Err(error).context("running the selftest in a user namespace"),
+    })
+}
+
 impl Ground {
-    pub(super) fn prepare() -> Result<Self> {
+    pub(super) fn prepare(emulated: bool) -> Result<Self> {
         let directory = tempfile::Builder::new()
             .prefix("helo-selftest-")
             .tempdir()?;
-        let (namespaces, why_not) = match Namespaces::make() {
+        let made = if emulated {
+            Err(anyhow::anyhow!("as asked"))
+        } else {
+            Namespaces::make()
+        };
+        let (namespaces, why_not) = match made {
             Ok(namespaces) => (Some(namespaces), None),
             Err(error) => {
                 crate::interrupt::check()?;

@@ -20,11 +20,14 @@ use crate::interrupt;
 use crate::process::{Background, capture, code};
 
 /// Runs it, and prints one closing line.
-pub(crate) fn run() -> Result<()> {
+pub(crate) fn run(emulated: bool) -> Result<()> {
+    if !emulated && let Some(outcome) = ground::become_root() {
+        return outcome;
+    }
     interrupt::listen()?;
     let programs = Programs::build()?;
     let begun = Instant::now();
-    let ground = Ground::prepare()?;
+    let ground = Ground::prepare(emulated)?;
     println!("selftest: {}", ground.describe());
     let scenario = Scenario::new(&programs, &ground)?;
     let honest = scenario.run("honest")?;
