@@ -312,6 +312,9 @@ fn parse_line(line: &str) -> Result<Line, &'static str> {
         }
         rest.strip_prefix(' ')
     };
+    if line.contains(|c: char| c.is_control() && c != '\t') {
+        return Err("a control character is written as \\xNN");
+    }
     if line.trim().is_empty() {
         return Ok(Line::Blank);
     }
@@ -396,5 +399,6 @@ S: 250 2.0.0 kept
         let error = "S: ok\nC; no\n".parse::<Transcript>().unwrap_err();
         assert_eq!(error.line, 2);
         assert!("C: \\q\n".parse::<Transcript>().is_err());
+        assert!("-- tls\r".parse::<Transcript>().is_err(), "a stray CR");
     }
 }
