@@ -123,9 +123,9 @@ fn said(said: &Said) -> String {
                 .split(|&octet| octet == b' ')
                 .nth(1)
                 .unwrap_or_default();
-            format!("AUTH {} ********", escape(mechanism.trim_ascii_end()))
+            format!("AUTH {} ********", escape(mechanism))
         }
-        Said::Command { line, .. } => escape(line.trim_ascii_end()),
+        Said::Command { line, .. } => escape(line),
         Said::Sasl { .. } => "********".into(),
         Said::Content { wire, .. } => format!("(mail data, {} octets)", wire.len()),
         Said::Raw { octets, why } => format!("({octets} octets, {})", escape(why.as_bytes())),
@@ -146,23 +146,12 @@ fn ending(dialogue: &Dialogue) -> String {
     }
 }
 
-/// Printable ASCII as it is, anything else as `\xNN`, cut at 300 octets.
+/// What a line says, safe to print and cut.
 pub(crate) fn escape(bytes: &[u8]) -> String {
-    let mut text = String::new();
-    for &octet in bytes.iter().take(EXCERPT) {
-        if octet == b' ' || octet.is_ascii_graphic() {
-            text.push(char::from(octet));
-        } else {
-            let _ = write!(text, "\\x{octet:02x}");
-        }
-    }
-    if bytes.len() > EXCERPT {
-        text.push('…');
-    }
-    text
+    crate::escape::excerpt(bytes.trim_ascii_end(), EXCERPT)
 }
 
-/// Octets of a line that evidence shows: RFC 5321 §4.5.3.1.4 allows 512, of
+/// Characters of a line that evidence shows: RFC 5321 §4.5.3.1.4 allows 512, of
 /// which the rest is rarely worth reading.
 const EXCERPT: usize = 300;
 

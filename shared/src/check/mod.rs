@@ -22,11 +22,29 @@ mod row;
 mod script;
 
 mod conn_banner;
+mod conn_ehlo;
 mod deliver_null_sender;
 mod deliver_self;
 mod delivery;
+mod enum_expn;
+mod enum_rcpt;
+mod enum_vrfy;
+mod enumeration;
+mod leg_masked;
+mod rcpt_abuse;
+mod rcpt_case;
+mod rcpt_dangerous;
+mod rcpt_own_forms;
+mod rcpt_plus;
+mod rcpt_postmaster;
+mod rcpt_quoted;
+mod rcpt_unknown;
 mod received;
+mod recipients;
 mod relay;
+mod tls_offered;
+mod tls_strip;
+mod trace_headers;
 
 pub use context::Context;
 pub use facts::{Facts, literal};
@@ -41,6 +59,8 @@ pub use script::{Script, Setting, Step, When};
 /// Every check, in the order of a report's rows.
 pub const ALL: &[Check] = &[
     conn_banner::CHECK,
+    conn_ehlo::CHECK,
+    leg_masked::CHECK,
     deliver_self::CHECK,
     deliver_null_sender::CHECK,
     relay::plain::CHECK,
@@ -55,6 +75,20 @@ pub const ALL: &[Check] = &[
     relay::domain_match::CHECK,
     relay::helo_trust::CHECK,
     relay::mixed::CHECK,
+    tls_offered::CHECK,
+    tls_strip::CHECK,
+    enum_vrfy::CHECK,
+    enum_expn::CHECK,
+    enum_rcpt::CHECK,
+    rcpt_postmaster::CHECK,
+    rcpt_abuse::CHECK,
+    rcpt_unknown::CHECK,
+    rcpt_plus::CHECK,
+    rcpt_quoted::CHECK,
+    rcpt_case::CHECK,
+    rcpt_own_forms::CHECK,
+    rcpt_dangerous::CHECK,
+    trace_headers::CHECK,
 ];
 
 /// What stands for the check in a [`Script`] that asks for the ordinary local

@@ -293,19 +293,18 @@ pub(crate) fn path_of(said: &Said) -> String {
     };
     let mut quoted = false;
     let mut escaped = false;
-    let end = inner.char_indices().find(|&(_, mark)| {
-        if escaped {
-            escaped = false;
-        } else {
-            match mark {
-                '\\' => escaped = quoted,
-                '"' => quoted = !quoted,
-                _ => {}
-            }
+    let mut end = None;
+    for (at, mark) in inner.char_indices() {
+        match mark {
+            _ if escaped => escaped = false,
+            '\\' => escaped = quoted,
+            '"' => quoted = !quoted,
+            '>' if !quoted => end = Some(at),
+            ' ' if !quoted && end.is_some() => break,
+            _ => {}
         }
-        mark == '>' && !quoted
-    });
-    let end = end.map_or(inner.len(), |(at, _)| at);
+    }
+    let end = end.unwrap_or(inner.len());
     inner.get(..end).unwrap_or(inner).to_owned()
 }
 
@@ -440,7 +439,11 @@ mod tests {
             ("TO:<>", ""),
             (r#"TO:<"a>b"@example.net>"#, r#""a>b"@example.net"#),
             (r#"TO:<"a\">b"@example.net> X=1"#, r#""a\">b"@example.net"#),
-            ("TO:<a@example.net><b@example.net>", "a@example.net"),
+            (
+                "TO:<a@example.net><b@example.net>",
+                "a@example.net><b@example.net",
+            ),
+            ("TO:<a@example.net> X=>", "a@example.net"),
             ("", ""),
         ] {
             assert_eq!(rcpt(argument), path, "{argument}");

@@ -94,9 +94,8 @@ fn address(text: &str) -> Option<IpAddr> {
 pub(super) fn client_seen(leg: &Leg<'_>) -> Option<(IpAddr, Evidence)> {
     let by_arrival = leg.arrivals.iter().find_map(|arrival| {
         let field = arrival.received.first().map_or("", String::as_str);
-        let seen = arrival
-            .client_seen
-            .or_else(|| Received::parse(field).client)?;
+        // A client may call itself by any address: the field, read whole, counts.
+        let seen = Received::parse(field).client.or(arrival.client_seen)?;
         Some((seen.to_canonical(), Evidence::text("Received", field)))
     });
     by_arrival.or_else(|| {

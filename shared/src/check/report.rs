@@ -176,7 +176,13 @@ pub fn judge(dialogues: &[Dialogue], facts: &Facts, arrivals: &[Arrival]) -> Rep
 }
 
 fn cell(check: &Check, leg: &Leg<'_>, facts: &Facts, context: &Context<'_>) -> Option<Cell> {
-    let judge = || (check.judge)(leg, facts, context);
+    let judge = || {
+        let mut finding = (check.judge)(leg, facts, context);
+        if finding.verdict == Verdict::Skip && !check.needs.is_empty() {
+            finding.advice.push(format!("needs {}", check.needs));
+        }
+        finding
+    };
     match check.on(leg.kind) {
         On::Skip => None,
         On::NotJudged => Some(Cell {

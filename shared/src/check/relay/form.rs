@@ -9,11 +9,16 @@ use crate::check::{Facts, literal};
 /// who asks.
 pub(super) fn check_of(asked: &Asked<'_>, facts: &Facts) -> Option<&'static str> {
     let path = asked.recipient();
+    // A comma is at home in a source route alone.
+    let list = path.contains(',') && !path.starts_with('@');
+    if list || path.contains(['<', '>']) {
+        return None;
+    }
     let parts = Parts::of(&path);
     if let Some(check) = odd_form(&parts, facts) {
         return Some(check);
     }
-    let domain = parts.domain?;
+    let domain = parts.domain.filter(|domain| !domain.is_empty())?;
     if facts.is_own(domain) || facts.relay_domain.as_deref() == Some(domain) {
         return None;
     }

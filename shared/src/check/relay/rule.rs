@@ -2,9 +2,10 @@
 
 use super::form;
 use crate::check::observe::{
-    Asked, Class, Parts, Stopped, asked, is_greylisting, is_identity_refusal,
-    is_soft_relay_refusal, is_syntax_refusal, wants_tls,
+    Asked, Class, Parts, Stopped, asked, is_identity_refusal, is_soft_relay_refusal,
+    is_syntax_refusal, wants_tls,
 };
+use crate::check::recipients::{deferred, undecided};
 use crate::check::{Context, Facts, Finding, Leg, LegKind, Outcome, Severity};
 use crate::reply::Reply;
 
@@ -139,27 +140,6 @@ impl Rule<'_> {
             ),
         }
     }
-}
-
-fn deferred(reply: &Reply) -> Outcome {
-    if is_greylisting(reply) {
-        Outcome::inconclusive(
-            "deferred by greylisting",
-            "repeat after the announced time with the same client address, sender and recipient",
-        )
-    } else {
-        Outcome::inconclusive("refused as temporary", "repeat later")
-    }
-}
-
-fn undecided(class: Class) -> Outcome {
-    let text = match class {
-        Class::Closing => "the server closed the session with 421",
-        Class::Closed => "the connection was closed without a reply",
-        Class::TimedOut => "no reply within the time limit",
-        _ => "the answer is no SMTP reply",
-    };
-    Outcome::inconclusive(text, "repeat after a pause, and more slowly")
 }
 
 /// From an address the server trusts, either answer is normal.
