@@ -160,15 +160,12 @@ fn details(
             return writeln!(out, "  {DIM}cures{DIM:#}      as for {before}");
         }
         for cure in &row.cures {
-            match told.get(cure.text) {
-                Some(before) => {
-                    writeln!(out, "  {DIM}{:<10}{DIM:#} as for {before}", cure.mta.name())?;
-                }
-                None => {
-                    let text = wrap(cure.text, 13);
-                    writeln!(out, "  {DIM}{:<10}{DIM:#} {text}", cure.mta.name())?;
-                    told.insert(cure.text, row.id);
-                }
+            if let Some(before) = told.get(cure.text) {
+                writeln!(out, "  {DIM}{:<10}{DIM:#} as for {before}", cure.mta.name())?;
+            } else {
+                let text = wrap(cure.text, 13);
+                writeln!(out, "  {DIM}{:<10}{DIM:#} {text}", cure.mta.name())?;
+                told.insert(cure.text, row.id);
             }
         }
     }
