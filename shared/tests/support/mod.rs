@@ -21,34 +21,34 @@ use helo_shared::check::{Arrival, Facts, LegKind, Report, judge};
 use helo_shared::recording::{Dialogue, Transcript};
 
 /// A control transcript.
-pub struct Control {
+pub(crate) struct Control {
     /// Its file.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// The sessions.
-    pub dialogues: Vec<Dialogue>,
+    pub(crate) dialogues: Vec<Dialogue>,
     /// What the user stated.
-    pub facts: Facts,
+    pub(crate) facts: Facts,
     /// What became of messages.
-    pub arrivals: Vec<Arrival>,
+    pub(crate) arrivals: Vec<Arrival>,
     /// What must be found.
-    pub expected: Vec<Expected>,
+    pub(crate) expected: Vec<Expected>,
 }
 
 /// One thing that must be found.
-pub struct Expected {
+pub(crate) struct Expected {
     /// On which leg.
-    pub leg: LegKind,
+    pub(crate) leg: LegKind,
     /// By which check.
-    pub check: String,
+    pub(crate) check: String,
     /// Its verdict.
-    pub verdict: String,
+    pub(crate) verdict: String,
     /// What its summary contains.
-    pub says: String,
+    pub(crate) says: String,
 }
 
 impl Control {
     /// Reads a file; the name of its folder is the check that `= verdict` means.
-    pub fn read(path: &Path) -> Self {
+    pub(crate) fn read(path: &Path) -> Self {
         let text = std::fs::read_to_string(path).unwrap();
         let folder = path.parent().unwrap().file_name().unwrap();
         Self::parse(&text, path, &folder.to_string_lossy())
@@ -99,12 +99,12 @@ impl Control {
     }
 
     /// Judges it.
-    pub fn judge(&self) -> Report {
+    pub(crate) fn judge(&self) -> Report {
         judge(&self.dialogues, &self.facts, &self.arrivals)
     }
 
     /// What differs from what must be found.
-    pub fn differences(&self) -> Vec<String> {
+    pub(crate) fn differences(&self) -> Vec<String> {
         let report = self.judge();
         let mut different = Vec::new();
         for expected in &self.expected {
@@ -188,7 +188,7 @@ fn stated() -> BTreeMap<String, String> {
 }
 
 /// Every file below a folder of transcripts, sorted.
-pub fn files(folder: &str) -> Vec<PathBuf> {
+pub(crate) fn files(folder: &str) -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts");
     let mut found = Vec::new();
     let mut folders = vec![root.join(folder)];

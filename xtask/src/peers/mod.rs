@@ -76,7 +76,7 @@ pub(crate) fn run() -> Result<()> {
         "a refused relay session differs against an open relay",
         replay::different(&programs),
     )?;
-    for mta in ["postfix", "exim"] {
+    for mta in ["exim", "postfix"] {
         for variant in ["sane", "open-relay", "catchall", "no-tls"] {
             step(
                 &format!("verdicts on {mta} {variant} agree with the truth"),
