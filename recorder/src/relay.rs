@@ -53,6 +53,7 @@ struct Outgoing {
 }
 
 impl Outgoing {
+    #[cfg(not(feature = "forward-before-write"))]
     fn push(&mut self, bytes: Bytes) {
         self.octets += bytes.len();
         self.chunks.push_back(bytes);

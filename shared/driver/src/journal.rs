@@ -599,7 +599,7 @@ fn survey(file: &mut File) -> Result<Survey> {
         }
         reader.push(chunk.get(..count).unwrap_or_default(), |record| {
             header |= record.kind() == "head";
-            lines = record.n() + 1;
+            lines = record.n().saturating_add(1);
             sessions = sessions.max(record.session().unwrap_or_default());
         });
     }

@@ -163,7 +163,7 @@ impl Builder {
     fn gap(&mut self, record: &Record) {
         let last = self.dialogue.exchanges.last_mut();
         if let Some(Said::Content { missing, .. }) = last.map(|exchange| &mut exchange.said) {
-            *missing += record.number("len").unwrap_or_default();
+            *missing = missing.saturating_add(record.number("len").unwrap_or_default());
         }
     }
 

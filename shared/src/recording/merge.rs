@@ -32,9 +32,13 @@ impl Merge {
             record.set_number("s", number);
         }
         for reference in ["re", "on"] {
-            let known = record.number(reference).filter(|&line| line > 0);
-            if let Some(&line) = known.and_then(|line| self.lines.get(&line)) {
-                record.set_number(reference, line);
+            let Some(line) = record.number(reference).filter(|&line| line > 0) else {
+                continue;
+            };
+            match self.lines.get(&line) {
+                Some(&line) => record.set_number(reference, line),
+                // The line was lost: its number stands for another one here.
+                None => record.remove(reference),
             }
         }
         let start = out.len();

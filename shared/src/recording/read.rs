@@ -60,8 +60,9 @@ pub enum Unusable {
 #[derive(Debug, Default)]
 pub struct Reader {
     held: Vec<u8>,
-    /// Octets of a line beyond any limit that were let go.
+    /// Octets of a line beyond any limit that were let go, and their checksum.
     skipping: u64,
+    skipped: crc32fast::Hasher,
     line: u64,
     offset: u64,
     expected: u64,
@@ -95,6 +96,7 @@ impl Reader {
         self.held.extend_from_slice(rest);
         if self.held.len() > LINE {
             self.skipping += self.held.len() as u64;
+            self.skipped.update(&self.held);
             self.held.clear();
         }
     }
@@ -127,7 +129,7 @@ impl Reader {
         self.line += 1;
         let (offset, octets) = (self.offset, self.skipping + line.len() as u64);
         self.offset += octets;
-        let skipped = std::mem::take(&mut self.skipping) > 0;
+        let skipped = self.account_skipped();
         let record = (!skipped && line.len() <= LINE)
             .then(|| Record::parse(line))
             .flatten();
@@ -148,13 +150,21 @@ impl Reader {
                 to: n - 1,
             });
         }
-        self.expected = n + 1;
+        self.expected = n.saturating_add(1);
         if record.kind() == "sync" {
             self.check(&record);
         } else {
             self.account(line);
         }
         take(record);
+    }
+
+    /// Takes into account what was let go of a line whose end is here now.
+    fn account_skipped(&mut self) -> bool {
+        let octets = std::mem::take(&mut self.skipping);
+        self.checksum.combine(&std::mem::take(&mut self.skipped));
+        self.octets += octets;
+        octets > 0
     }
 
     fn account(&mut self, line: &[u8]) {
@@ -170,6 +180,9 @@ impl Reader {
         }
     }
 }
+
+/// The kinds of which the payloads, in order, are what a side sent.
+const SENT: &[&str] = &["cmd", "sasl", "data", "rep", "raw"];
 
 /// A whole recording in memory.
 #[derive(Clone, Debug)]
@@ -231,14 +244,15 @@ impl Recording {
         found
     }
 
-    /// Everything one side of a session sent, as recorded.
+    /// Everything one side of a session sent, as recorded. Only the kinds that
+    /// hold what was sent count: a later version's may hold other bytes.
     pub fn payload(&self, session: u64, direction: Direction) -> Vec<u8> {
         self.records
             .iter()
             .filter(|record| {
                 record.session() == Some(session)
                     && record.direction() == Some(direction)
-                    && record.kind() != "gap"
+                    && SENT.contains(&record.kind())
             })
             .filter_map(Record::payload)
             .flatten()

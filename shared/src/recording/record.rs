@@ -102,6 +102,11 @@ impl Record {
         self.fields.insert(name.to_owned(), Value::from(number));
     }
 
+    /// Takes a field out; the others keep their order.
+    pub(super) fn remove(&mut self, name: &str) {
+        self.fields.shift_remove(name);
+    }
+
     /// Appends it as a line.
     pub fn write(&self, out: &mut Vec<u8>) {
         out.push(b'{');
