@@ -226,10 +226,7 @@ fn starts(file: &[u8]) -> Vec<usize> {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .map(|octet| format!("{octet:02x}"))
-        .collect()
+    helo_shared::escape::hex(&Sha256::digest(bytes))
 }
 
 proptest! {
@@ -269,10 +266,7 @@ proptest! {
         events in events(),
         redact in any::<bool>(),
     ) {
-        let redaction = match redact {
-            true => Redaction::Auth(RedactKey([7; 32])),
-            false => Redaction::Nothing,
-        };
+        let redaction = if redact { Redaction::Auth(RedactKey([7; 32])) } else { Redaction::Nothing };
         let (file, _) = record(&events, redaction);
         let recording = Recording::parse(&file).unwrap();
         for close in recording.records().iter().filter(|record| record.kind() == "close") {
@@ -290,7 +284,9 @@ proptest! {
         let (file, _) = record(&events, Redaction::Auth(RedactKey([7; 32])));
         let (records, _) = read(&[&file]);
         let mut again = Vec::new();
-        records.iter().for_each(|record| record.write(&mut again));
+        for record in &records {
+            record.write(&mut again);
+        }
         prop_assert_eq!(String::from_utf8(again), String::from_utf8(file));
     }
 

@@ -333,10 +333,8 @@ pub fn smtp(mut tcp: TcpStream, greeting: &str, log: &mut Vec<u8>) {
                 replies.clear();
             }
         }
-        if tcp.write_all(&replies).is_err() {
-            // The other side is gone, but what it said before is still to be read.
-            continue;
-        }
+        // Where the other side is gone, what it said before is still to be read.
+        let _ = tcp.write_all(&replies);
     }
 }
 
