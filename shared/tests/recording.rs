@@ -436,7 +436,7 @@ fn a_resumed_file_verifies() {
         let mut log = FileLog::resume(lines, 2, &reader);
         let note = NoteFacts::default();
         note.write(log.next_line(), Timestamp::from_nanos(1), &mut out);
-        log.appended(1, &out[start..].to_vec());
+        log.appended(1, &out[start..]);
         log.end(Timestamp::from_nanos(2), &mut out);
         assert_eq!(read(&[&out]).1, [], "cut at {cut}");
     }
@@ -513,7 +513,9 @@ fn merging_renumbers_and_keeps_the_rest() {
         r#"{"n":9,"k":"end"}"#,
     ]);
     let mut written = Vec::new();
-    records.iter().for_each(|record| record.write(&mut written));
+    for record in &records {
+        record.write(&mut written);
+    }
     let expected = [
         r#"{"n":4,"s":4,"k":"open"}"#,
         r#"{"n":5,"s":5,"k":"open","new":{"re":1}}"#,
