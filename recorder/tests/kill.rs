@@ -20,7 +20,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use shared::recording::{Damage, Recording};
-use support::{Dice, Recorder, Upstream, payloads, scratch, smtp};
+use support::Recorder;
+use testkit::recorded::payloads;
+use testkit::upstream::smtp;
+use testkit::{Dice, Upstream, scratch};
 
 /// What one peer of one session knows.
 #[derive(Default)]
