@@ -26,6 +26,7 @@ impl Dice {
     }
 
     /// Another row of numbers, that this one decides.
+    #[must_use]
     pub fn fork(&mut self) -> Self {
         Self(self.roll())
     }
