@@ -63,6 +63,9 @@ pub struct Test {
     /// A mailbox elsewhere, for the relay checks. They end before DATA: nothing is sent to it
     #[arg(long, value_name = "MAILBOX")]
     pub witness: Option<Mailbox>,
+    /// The address of the witness's mail host, for the check of address literals
+    #[arg(long, value_name = "ADDRESS")]
+    pub witness_ip: Option<IpAddr>,
     /// Where the localhost leg runs: here, netns:NAME, exec:COMMAND, ssh:[USER@]HOST[:PORT]
     #[arg(long, value_name = "VANTAGE")]
     pub localhost_from: Option<Vantage>,
