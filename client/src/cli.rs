@@ -97,7 +97,7 @@ pub struct Test {
     /// Look for the messages here, on the server: maildir:PATH
     #[arg(long, value_name = "WHERE", value_parser = maildir)]
     pub arrival: Option<PathBuf>,
-    /// How long to wait for a message to arrive
+    /// How long to wait for a message to arrive, and for the end of greylisting
     #[arg(long, default_value = "30s", value_name = "TIME", value_parser = duration)]
     pub patience: Duration,
     /// The least time between two connections; 0 for loopback and your own namespaces only

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use driver::talk::{Broken, Talk};
 use driver::tls::{self, ServerName, Verify};
-use shared::check::{Script, Step, When};
+use shared::check::{Script, Step, When, greylisted};
 use shared::codec::encode_dots;
 use shared::extension::Offered;
 use shared::reply::{Reply, Severity};
@@ -57,6 +57,8 @@ pub struct Played {
     pub cut_short: bool,
     /// A message was accepted.
     pub delivered: bool,
+    /// A reply was one of greylisting: how long it wants us to wait.
+    pub greylisted: Option<Duration>,
 }
 
 /// Plays a script to its end, or to the end of the connection.
@@ -215,6 +217,7 @@ impl Player<'_, '_> {
             let first =
                 reply.code().number() == 530 && reply.text().to_uppercase().contains("STARTTLS");
             self.played.wants_tls |= first;
+            self.played.greylisted = self.played.greylisted.max(greylisted(reply));
         }
         self.last = heard.reply;
         Ok(())

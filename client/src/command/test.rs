@@ -283,6 +283,7 @@ impl Run<'_> {
                 .unwrap_or_else(|| self.options.target.host.clone()),
             operator: self.options.operator.clone(),
             keep_going: self.options.keep_going,
+            patience: self.options.patience,
         };
         self.records.clear();
         let (mut reader, mut merge) = (Reader::new(), Merge::default());
@@ -296,6 +297,8 @@ impl Run<'_> {
                     if let Some(check) = played(&record) {
                         progress.inc(1);
                         progress.set_message(check);
+                    } else if record.text("tag") == Some("waiting") {
+                        progress.set_message(record.text("msg").unwrap_or_default().to_owned());
                     }
                     if result.is_ok() {
                         result = journal.merge(record.clone(), &mut merge);

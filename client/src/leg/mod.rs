@@ -3,6 +3,7 @@
 //! Whatever carries lines carries a leg: the plan is one JSON object on standard
 //! input, the recording goes to standard output as it is made.
 
+mod deferred;
 mod run;
 
 use std::collections::BTreeMap;
@@ -39,6 +40,9 @@ pub struct Plan {
     pub operator: String,
     /// Go on though the delivery failed.
     pub keep_going: bool,
+    /// How long to wait for the end of greylisting, if it is announced.
+    #[serde(default)]
+    pub patience: Duration,
 }
 
 /// The address families to try.
