@@ -194,7 +194,7 @@ fn a_full_disk_ends_the_session_with_421_and_the_recorder_with_6() {
     // All that was passed on is there; only the last line may be torn.
     let recording = recorder.recording();
     let (from_client, _) = payloads(&recording, 1);
-    let recorded = from_client.iter().filter(|&&octet| octet == b'\n').count();
+    let recorded = from_client.split(|&octet| octet == b'\n').count() - 1;
     assert!(recorded >= said - 1, "{recorded} of {said}");
 }
 
