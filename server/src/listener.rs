@@ -1,5 +1,6 @@
 //! Accepts connections, within limits, until told to end.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,10 +10,10 @@ use driver::journal::{self, Journal};
 use driver::listen::{Accepted, Listeners};
 use driver::process::{Termination, survive_file_size_limit};
 use driver::serve::{ServeError, Service, serve};
+use driver::socket::{Endpoint, Socket};
 use driver::stream::Stream;
 use shared::codec::Limits;
 use shared::recording::OpenFacts;
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -72,7 +73,9 @@ impl Server {
             .and_then(|termination| survive_file_size_limit().map(|()| termination))
             .context("listening for signals")
             .map_err(cannot_bind)?;
-        let mut listeners = Listeners::bind(&self.settings.run.listen).map_err(cannot_bind)?;
+        let wanted = &self.settings.run.listen;
+        let wanted: Vec<Endpoint> = wanted.iter().copied().map(Endpoint::Tcp).collect();
+        let mut listeners = Listeners::bind(&wanted).map_err(cannot_bind)?;
         listeners
             .announce(self.settings.run.ready_file.as_deref())
             .map_err(|error| Stopped { error, status: 6 })?;
@@ -112,10 +115,15 @@ impl Server {
     }
 
     fn take(&self, connection: Accepted, service: &Service, sessions: &mut JoinSet<()>) {
-        let Accepted { tcp, client, local } = connection;
+        let Accepted {
+            socket,
+            client,
+            local,
+            ..
+        } = connection;
         if sessions.len() >= self.settings.run.max_connections {
             tracing::warn!("{client}: too many connections");
-            sessions.spawn(turn_away(tcp));
+            sessions.spawn(turn_away(socket));
             return;
         }
         let facts = OpenFacts {
@@ -128,11 +136,12 @@ impl Server {
             // The loop hears of it from the journal itself.
             return;
         };
+        let client_ip = client.ip().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
         let service = service.clone();
         let site = Arc::clone(&self.settings.site);
         sessions.spawn(async move {
-            let mut policy = SessionPolicy::new(site, service.clock, client.ip());
-            match serve(Stream::new(tcp), &service, &mut policy, &mut journal).await {
+            let mut policy = SessionPolicy::new(site, service.clock, client_ip);
+            match serve(Stream::new(socket), &service, &mut policy, &mut journal).await {
                 Ok(()) => tracing::debug!("{client}: ended"),
                 Err(ServeError::Wire(error)) => tracing::info!("{client}: {error}"),
                 Err(error @ ServeError::Journal(_)) => tracing::error!("{client}: {error}"),
@@ -141,8 +150,8 @@ impl Server {
     }
 }
 
-async fn turn_away(tcp: TcpStream) {
-    let mut stream = Stream::new(tcp);
+async fn turn_away(socket: Socket) {
+    let mut stream = Stream::new(socket);
     let reply = b"421 4.3.2 too many connections, try again later\r\n";
     let told = async {
         stream.write(reply).await?;
