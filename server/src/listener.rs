@@ -1,6 +1,7 @@
 //! Accepts connections, within limits, until told to end.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,15 +10,12 @@ use driver::clock::Clock;
 use driver::journal::{self, Journal};
 use driver::listen::{Accepted, Listeners};
 use driver::process::{Termination, survive_file_size_limit};
-use driver::serve::{ServeError, Service, serve};
 use driver::socket::{Endpoint, Socket};
 use driver::stream::Stream;
-use shared::codec::Limits;
-use shared::recording::OpenFacts;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinSet};
 
-use crate::policy::SessionPolicy;
+use crate::connection::Connection;
 use crate::settings::Settings;
 
 /// Why the server ended otherwise than asked.
@@ -28,9 +26,6 @@ pub struct Stopped {
     /// The exit status that says so.
     pub status: u8,
 }
-
-/// How long sessions may take to finish once the server is told to end.
-const DRAIN: Duration = Duration::from_secs(30);
 
 /// Serves until SIGINT or SIGTERM.
 pub fn run(settings: Settings) -> Result<(), Stopped> {
@@ -43,57 +38,54 @@ pub fn run(settings: Settings) -> Result<(), Stopped> {
 
 struct Server {
     settings: Settings,
-    clock: Clock,
     journal: Journal,
+    sessions: JoinSet<()>,
+    /// Whose sessions they are, to know how many each client has.
+    clients: HashMap<Id, IpAddr>,
 }
 
 impl Server {
     fn start(settings: Settings) -> Result<Self, Stopped> {
         let clock = Clock::start();
+        let options = &settings.options;
         let recorded = journal::Settings {
             tool: concat!("helo-server ", env!("CARGO_PKG_VERSION")),
             durability: journal::Durability::Written,
-            record_secrets: settings.run.record_secrets,
+            record_secrets: options.record_secrets,
         };
-        let journal = match &settings.run.record {
+        let journal = match &options.record {
             Some(path) => Journal::create(path, &recorded, clock),
             None => Journal::nowhere(&recorded, clock),
         };
         let journal = journal.map_err(|error| Stopped { error, status: 6 })?;
         Ok(Self {
             settings,
-            clock,
             journal,
+            sessions: JoinSet::new(),
+            clients: HashMap::new(),
         })
     }
 
-    async fn accept(self) -> Result<(), Stopped> {
+    async fn accept(mut self) -> Result<(), Stopped> {
         let cannot_bind = |error| Stopped { error, status: 3 };
         let mut termination = Termination::listen()
             .and_then(|termination| survive_file_size_limit().map(|()| termination))
             .context("listening for signals")
             .map_err(cannot_bind)?;
-        let wanted = &self.settings.run.listen;
-        let wanted: Vec<Endpoint> = wanted.iter().copied().map(Endpoint::Tcp).collect();
+        let options = &self.settings.options;
+        let wanted = options.listen.iter().map(|spec| spec.endpoint.clone());
+        let wanted: Vec<Endpoint> = wanted.collect();
         let mut listeners = Listeners::bind(&wanted).map_err(cannot_bind)?;
         listeners
-            .announce(self.settings.run.ready_file.as_deref())
+            .announce(options.ready_file.as_deref())
             .map_err(|error| Stopped { error, status: 6 })?;
         let (end, shutdown) = watch::channel(false);
-        let service = Service {
-            clock: self.clock,
-            tls: self.settings.tls.clone(),
-            limits: Limits::DEFAULT,
-            patience: self.settings.patience,
-            shutdown,
-        };
-        let mut sessions = JoinSet::new();
         loop {
             tokio::select! {
-                Some(connection) = listeners.accept() => {
-                    self.take(connection, &service, &mut sessions);
+                Some(accepted) = listeners.accept() => self.take(accepted, &shutdown),
+                Some(done) = self.sessions.join_next_with_id(), if !self.sessions.is_empty() => {
+                    self.forget(&done);
                 }
-                Some(_) = sessions.join_next(), if !sessions.is_empty() => {}
                 () = termination.recv() => break,
                 failure = self.journal.failed() => {
                     return Err(Stopped { error: failure.into(), status: 6 });
@@ -102,59 +94,72 @@ impl Server {
         }
         listeners.stop();
         end.send_replace(true);
-        tracing::info!("ending; {} sessions may finish", sessions.len());
-        let drained = async { while sessions.join_next().await.is_some() {} };
-        tokio::select! {
-            _ = tokio::time::timeout(DRAIN, drained) => {}
-            () = termination.recv() => {}
-        }
+        self.drain(&mut termination).await;
         self.journal.finish().map_err(|error| Stopped {
             error: error.into(),
             status: 6,
         })
     }
 
-    fn take(&self, connection: Accepted, service: &Service, sessions: &mut JoinSet<()>) {
-        let Accepted {
-            socket,
-            client,
-            local,
-            ..
-        } = connection;
-        if sessions.len() >= self.settings.run.max_connections {
-            tracing::warn!("{client}: too many connections");
-            sessions.spawn(turn_away(socket));
+    /// Lets sessions finish, but not for ever, nor against a second signal.
+    async fn drain(&mut self, termination: &mut Termination) {
+        tracing::info!("ending; {} sessions may finish", self.sessions.len());
+        let limit = self.settings.site.limits.timeout_drain.0;
+        let sessions = &mut self.sessions;
+        let drained = async { while sessions.join_next().await.is_some() {} };
+        tokio::select! {
+            _ = tokio::time::timeout(limit, drained) => {}
+            () = termination.recv() => {}
+        }
+    }
+
+    fn take(&mut self, accepted: Accepted, shutdown: &watch::Receiver<bool>) {
+        let client = accepted.client.ip();
+        if let Some(why) = self.objection(client) {
+            tracing::warn!("{}: {why}", accepted.client);
+            self.sessions.spawn(turn_away(accepted.socket, why));
             return;
         }
-        let facts = OpenFacts {
-            role: "server",
-            client: Some(client.to_string()),
-            listener: Some(local.to_string()),
-            ..OpenFacts::default()
+        let connection = Connection {
+            site: Arc::clone(&self.settings.site),
+            journal: self.journal.clone(),
+            shutdown: shutdown.clone(),
         };
-        let Ok(mut journal) = self.journal.session(facts) else {
-            // The loop hears of it from the journal itself.
-            return;
+        let task = self.sessions.spawn(connection.serve(accepted));
+        if let Some(client) = client {
+            self.clients.insert(task.id(), client);
+        }
+    }
+
+    /// Why a client may not come in now.
+    fn objection(&self, client: Option<IpAddr>) -> Option<&'static str> {
+        let limits = &self.settings.site.limits;
+        if self.sessions.len() >= limits.max_connections {
+            return Some("too many connections");
+        }
+        let most = limits.max_connections_per_client;
+        let of_client = || {
+            let same = self.clients.values().filter(|one| Some(**one) == client);
+            same.count()
         };
-        let client_ip = client.ip().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-        let service = service.clone();
-        let site = Arc::clone(&self.settings.site);
-        sessions.spawn(async move {
-            let mut policy = SessionPolicy::new(site, service.clock, client_ip);
-            match serve(Stream::new(socket), &service, &mut policy, &mut journal).await {
-                Ok(()) => tracing::debug!("{client}: ended"),
-                Err(ServeError::Wire(error)) => tracing::info!("{client}: {error}"),
-                Err(error @ ServeError::Journal(_)) => tracing::error!("{client}: {error}"),
-            }
-        });
+        (most > 0 && client.is_some() && of_client() >= most)
+            .then_some("too many connections from you")
+    }
+
+    fn forget(&mut self, done: &Result<(Id, ()), tokio::task::JoinError>) {
+        let id = match done {
+            Ok((id, ())) => *id,
+            Err(error) => error.id(),
+        };
+        self.clients.remove(&id);
     }
 }
 
-async fn turn_away(socket: Socket) {
+async fn turn_away(socket: Socket, why: &str) {
     let mut stream = Stream::new(socket);
-    let reply = b"421 4.3.2 too many connections, try again later\r\n";
+    let reply = format!("421 4.3.2 {why}, try again later\r\n");
     let told = async {
-        stream.write(reply).await?;
+        stream.write(reply.as_bytes()).await?;
         stream.shutdown().await
     };
     let _ = tokio::time::timeout(Duration::from_secs(10), told).await;

@@ -19,8 +19,8 @@ pub struct Trace<'a> {
     pub reverse_path: String,
     /// The name given in EHLO or HELO.
     pub helo: &'a str,
-    /// The client's address.
-    pub client: IpAddr,
+    /// The client's address; none if it came by a UNIX socket.
+    pub client: Option<IpAddr>,
     /// `ESMTP`, `ESMTPS` and so on.
     pub protocol: &'static str,
     /// The server's name.
@@ -90,14 +90,16 @@ impl Incoming {
     }
 
     fn trace_header(&self, trace: &Trace<'_>) -> String {
-        let address = match trace.client.to_canonical() {
-            IpAddr::V4(address) => format!("[{address}]"),
-            IpAddr::V6(address) => format!("[IPv6:{address}]"),
+        // RFC 5321 §4.4: what the server itself knows of the client.
+        let address = match trace.client.map(|address| address.to_canonical()) {
+            Some(IpAddr::V4(address)) => format!(" ([{address}])"),
+            Some(IpAddr::V6(address)) => format!(" ([IPv6:{address}])"),
+            None => String::new(),
         };
         // A header line is what the client said: nothing in it may end the line.
         let helo: String = trace.helo.chars().filter(|c| !c.is_control()).collect();
         format!(
-            "Return-Path: {}\r\nReceived: from {helo} ({address})\r\n\tby {} (Heloscope) with {} id {};\r\n\t{}\r\n",
+            "Return-Path: {}\r\nReceived: from {helo}{address}\r\n\tby {} (Heloscope) with {} id {};\r\n\t{}\r\n",
             trace.reverse_path,
             trace.hostname,
             trace.protocol,

@@ -3,9 +3,9 @@
 mod incoming;
 mod maildir;
 
-use std::path::Path;
-
 use anyhow::Result;
+
+use crate::config::StoreSpec;
 
 pub use incoming::{Incoming, Trace};
 pub use maildir::Maildirs;
@@ -20,12 +20,12 @@ pub enum Store {
 }
 
 impl Store {
-    /// Prepares the Maildirs of these users in a directory; without users the
-    /// directory is one Maildir itself. No directory is nowhere.
-    pub fn open(directory: Option<&Path>, users: &[String]) -> Result<Self> {
-        match directory {
-            None => Ok(Self::Nowhere),
-            Some(directory) => Maildirs::open(directory, users).map(Self::Maildirs),
+    /// Prepares a place; the Maildirs are those of these users, or without users
+    /// the directory is one Maildir itself.
+    pub fn open(spec: &StoreSpec, users: &[String]) -> Result<Self> {
+        match spec {
+            StoreSpec::Null => Ok(Self::Nowhere),
+            StoreSpec::Maildir(directory) => Maildirs::open(directory, users).map(Self::Maildirs),
         }
     }
 }

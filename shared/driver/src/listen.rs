@@ -70,7 +70,7 @@ impl Listener {
             }
             Self::Unix(listener, endpoint) => {
                 let (unix, client) = listener.accept().await?;
-                let path = client.as_pathname().unwrap_or(Path::new(""));
+                let path = client.as_pathname().unwrap_or_else(|| Path::new(""));
                 Ok((unix.into(), Endpoint::Unix(path.into()), endpoint.clone()))
             }
         }

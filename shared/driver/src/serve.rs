@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use shared::codec::Limits;
 use shared::reply::Reply;
 use shared::session::{Asked, ServerOutput, ServerSession, Unit};
+use shared::time::Timestamp;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -17,14 +18,13 @@ use crate::journal::{Ended, SessionJournal, WriteFailed};
 use crate::stream::Stream;
 use crate::tls::Facts;
 
-/// How long a peer may take for a TLS handshake, or to take our last bytes.
-const HANDSHAKE: Duration = Duration::from_secs(60);
-
 /// What to answer.
 #[derive(Debug)]
 pub enum Answer {
     /// This reply.
     Reply(Reply),
+    /// These replies, in order: one for each recipient (RFC 2033 §4.2).
+    Replies(Vec<Reply>),
     /// Nothing: close the connection.
     HangUp,
 }
@@ -42,7 +42,7 @@ pub trait Policy: Send {
     fn content(&mut self, bytes: Bytes) -> impl Future<Output = ()> + Send;
 
     /// TLS is in force; everything said before is forgotten (RFC 3207 §4.2).
-    fn tls_started(&mut self, facts: &Facts);
+    fn tls_started(&mut self, facts: &Facts, stream: &Stream);
 }
 
 /// What a connection is served with.
@@ -50,14 +50,41 @@ pub trait Policy: Send {
 pub struct Service {
     /// The time.
     pub clock: Clock,
-    /// For STARTTLS.
+    /// For STARTTLS, and for TLS at once.
     pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// TLS begins at once.
+    pub implicit_tls: bool,
     /// What a client may make us keep.
     pub limits: Limits,
-    /// How long it may be silent.
-    pub patience: Duration,
+    /// How long it may do what.
+    pub waits: Waits,
     /// Becomes true when the server is to end: idle sessions are told so.
     pub shutdown: watch::Receiver<bool>,
+}
+
+/// How long a client may do what.
+#[derive(Clone, Copy, Debug)]
+pub struct Waits {
+    /// Be silent. RFC 5321 §4.5.3.2.7 asks for at least five minutes.
+    pub command: Duration,
+    /// Stay; zero is for as long as it likes.
+    pub session: Duration,
+    /// Take for a TLS handshake.
+    pub handshake: Duration,
+    /// Be kept waiting for its greeting: a client that speaks first is found out.
+    pub greet_pause: Duration,
+}
+
+impl Default for Waits {
+    /// Five minutes of silence, half an hour in all.
+    fn default() -> Self {
+        Self {
+            command: Duration::from_secs(300),
+            session: Duration::from_secs(1800),
+            handshake: Duration::from_secs(30),
+            greet_pause: Duration::ZERO,
+        }
+    }
 }
 
 /// Why a session could not be served to its end.
@@ -79,7 +106,10 @@ pub async fn serve(
     journal: &mut SessionJournal,
 ) -> Result<(), ServeError> {
     let now = service.clock.now();
-    let session = ServerSession::new(now, service.limits, service.patience);
+    let mut session = ServerSession::new(now, service.limits, service.waits.command);
+    if service.implicit_tls {
+        session = session.inside_tls();
+    }
     let mut loop_ = Loop {
         session,
         stream: &mut stream,
@@ -87,6 +117,7 @@ pub async fn serve(
         journal,
         batch: Vec::new(),
         received: BytesMut::new(),
+        ends: (!service.waits.session.is_zero()).then(|| now + service.waits.session),
     };
     let result = loop_.run(policy).await;
     let ended = match &result {
@@ -107,11 +138,17 @@ struct Loop<'a> {
     journal: &'a mut SessionJournal,
     batch: Vec<Unit>,
     received: BytesMut,
+    /// When the session must be over.
+    ends: Option<Timestamp>,
 }
 
 impl Loop<'_> {
     async fn run(&mut self, policy: &mut impl Policy) -> Result<Ended, ServeError> {
         let mut ended = Ended::SERVER;
+        if self.service.implicit_tls {
+            self.handshake(policy).await?;
+        }
+        self.notice_early_talk().await?;
         loop {
             while let Some(output) = self.session.poll() {
                 match output {
@@ -119,7 +156,11 @@ impl Loop<'_> {
                     ServerOutput::Content(bytes) => policy.content(bytes).await,
                     ServerOutput::Ask(asked) => match policy.asked(asked, &self.session).await {
                         Answer::Reply(reply) => {
-                            self.session.answer(self.service.clock.now(), &reply);
+                            let replies = std::slice::from_ref(&reply);
+                            self.session.answer(self.service.clock.now(), replies);
+                        }
+                        Answer::Replies(replies) => {
+                            self.session.answer(self.service.clock.now(), &replies);
                         }
                         Answer::HangUp => self.session.hang_up(),
                     },
@@ -142,7 +183,7 @@ impl Loop<'_> {
     async fn send(&mut self, bytes: &[u8]) -> Result<(), ServeError> {
         self.record_batch()?;
         self.journal.durable().await?;
-        let limit = self.service.patience.max(HANDSHAKE);
+        let limit = self.service.waits.command.max(self.service.waits.handshake);
         timeout(limit, self.stream.write(bytes))
             .await
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
@@ -153,7 +194,9 @@ impl Loop<'_> {
     async fn read(&mut self) -> Result<Read, ServeError> {
         self.received.clear();
         let clock = self.service.clock;
-        let deadline = clock.instant(self.session.deadline());
+        let silent = self.session.deadline();
+        let deadline = self.ends.map_or(silent, |ends| ends.min(silent));
+        let deadline = clock.instant(deadline);
         let mut shutdown = self.service.shutdown.clone();
         tokio::select! {
             read = self.stream.read(&mut self.received) => {
@@ -164,7 +207,11 @@ impl Loop<'_> {
                 self.session.receive(clock.now(), &self.received);
             }
             () = tokio::time::sleep_until(deadline) => {
-                let reply = Reply::of(421, "4.4.2", "silent for too long, closing");
+                let why = match self.ends {
+                    Some(ends) if clock.now() >= ends => "this session has lasted too long, closing",
+                    _ => "silent for too long, closing",
+                };
+                let reply = Reply::of(421, "4.4.2", why);
                 self.session.give_up(clock.now(), &reply);
             }
             // A session in the middle of a message is let finish it.
@@ -177,10 +224,17 @@ impl Loop<'_> {
     }
 
     async fn start_tls(&mut self, policy: &mut impl Policy) -> Result<(), ServeError> {
+        self.handshake(policy).await?;
+        self.session.tls_ready(self.service.clock.now());
+        Ok(())
+    }
+
+    async fn handshake(&mut self, policy: &mut impl Policy) -> Result<(), ServeError> {
         self.record_batch()?;
         let config = self.service.tls.clone();
-        let config = config.ok_or_else(|| io::Error::other("STARTTLS without a certificate"))?;
-        let handshake = timeout(HANDSHAKE, self.stream.start_tls_as_server(config))
+        let config = config.ok_or_else(|| io::Error::other("TLS without a certificate"))?;
+        let limit = self.service.waits.handshake;
+        let handshake = timeout(limit, self.stream.start_tls_as_server(config))
             .await
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         let facts = match &handshake {
@@ -190,11 +244,28 @@ impl Loop<'_> {
             }
             Err(error) => Facts::failed(None, error),
         };
-        let now = self.service.clock.now();
-        self.journal.tls(now, 'c', &facts)?;
+        self.journal.tls(self.service.clock.now(), 'c', &facts)?;
         handshake?;
-        policy.tls_started(&facts);
-        self.session.tls_ready(now);
+        policy.tls_started(&facts, self.stream);
+        Ok(())
+    }
+
+    /// A client must wait for the greeting (RFC 5321 §4.3.1): what it says before
+    /// is taken in first, and so is known for what it is.
+    async fn notice_early_talk(&mut self) -> Result<(), ServeError> {
+        let pause = self.service.waits.greet_pause;
+        if pause.is_zero() {
+            self.stream.take_waiting(&mut self.received);
+        } else {
+            let read = self.stream.read(&mut self.received);
+            match timeout(pause, read).await {
+                Ok(Ok(0)) => self.session.receive_end(),
+                Ok(read) => drop(read?),
+                Err(_) => {}
+            }
+        }
+        let received = std::mem::take(&mut self.received);
+        self.session.receive(self.service.clock.now(), &received);
         Ok(())
     }
 

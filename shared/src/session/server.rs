@@ -158,11 +158,16 @@ impl ServerSession {
         between && !self.asking && self.ready.is_empty() && self.outgoing.is_empty()
     }
 
-    /// The answer to what [`ServerOutput::Ask`] asked.
-    pub fn answer(&mut self, now: Timestamp, reply: &Reply) {
+    /// The answer to what [`ServerOutput::Ask`] asked: one reply, but for content
+    /// in LMTP, which gets one for each recipient that was accepted (RFC 2033 §4.2).
+    pub fn answer(&mut self, now: Timestamp, replies: &[Reply]) {
         self.asking = false;
-        self.send(now, reply);
-        let code = reply.code();
+        for reply in replies {
+            self.send(now, reply);
+        }
+        let Some(code) = replies.first().map(Reply::code) else {
+            return;
+        };
         match self.last_verb.take() {
             Some(Verb::StartTls) if code.is_positive() => self.handshake_due = true,
             Some(Verb::Quit) if code.is_positive() => self.closing = true,
