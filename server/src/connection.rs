@@ -11,7 +11,7 @@ use shared::recording::OpenFacts;
 use tokio::sync::watch;
 
 use crate::config::TlsMode;
-use crate::policy::SessionPolicy;
+use crate::policy::{Served, SessionPolicy};
 use crate::settings::Site;
 
 /// What a connection is served with.
@@ -61,7 +61,12 @@ impl Connection {
             },
             shutdown: self.shutdown,
         };
-        let policy = SessionPolicy::new(Arc::clone(&self.site), listener, clock, client.clone());
+        let served = Served {
+            listener,
+            client: client.clone(),
+            session: journal.session(),
+        };
+        let policy = SessionPolicy::new(Arc::clone(&self.site), clock, served);
         let Some(mut policy) = policy else {
             return;
         };

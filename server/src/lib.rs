@@ -6,11 +6,12 @@
 //!
 //! [`cli`] and [`config`] are what the user may say, [`settings`] what it means,
 //! [`listener`] accepts connections, [`policy`] decides what each command is
-//! answered, and [`store`] keeps what was received.
+//! answered, [`store`] keeps what was received, and [`inbox`] knows of it.
 
 pub mod cli;
 pub mod config;
 mod connection;
+pub mod inbox;
 pub mod listener;
 pub mod policy;
 pub mod settings;

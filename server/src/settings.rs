@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use shared::address::Domain;
 
 use crate::config::{Limits, ListenSpec, Options, Protocol, RelayPolicy, TlsMode};
+use crate::inbox::Inbox;
 use crate::policy::persona::{self, Persona};
 use crate::store::Store;
 
@@ -36,6 +37,8 @@ pub struct Site {
     pub ports: Vec<Port>,
     /// For STARTTLS and implicit TLS.
     pub tls: Option<Arc<ServerConfig>>,
+    /// What was received.
+    pub inbox: Inbox,
 }
 
 /// The terms on which one listener serves.
@@ -108,6 +111,7 @@ impl Settings {
             limits: options.limits.clone(),
             ports,
             tls,
+            inbox: Inbox::default(),
         };
         Ok(Self {
             site: Arc::new(site),

@@ -7,10 +7,13 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use sha2::{Digest, Sha256};
+use shared::escape::hex;
 use shared::message::rfc5322_date;
 use shared::time::Timestamp;
 
 use super::{Store, maildir};
+use crate::inbox::Place;
 
 /// What the trace header says (RFC 5321 §4.4).
 #[derive(Debug)]
@@ -29,6 +32,19 @@ pub struct Trace<'a> {
     pub at: Timestamp,
 }
 
+/// A message that was kept.
+#[derive(Debug)]
+pub struct Kept {
+    /// The id that its trace header has.
+    pub id: String,
+    /// Octets of content.
+    pub octets: u64,
+    /// Their SHA-256 digest, in hex.
+    pub sha256: String,
+    /// Where it is.
+    pub place: Place,
+}
+
 /// A message that is being received. Dropped before [`keep`](Self::keep) it
 /// leaves nothing behind.
 #[derive(Debug)]
@@ -38,6 +54,7 @@ pub struct Incoming {
     tmp: Option<PathBuf>,
     maildirs: Vec<PathBuf>,
     octets: u64,
+    digest: Sha256,
     most: u64,
     failure: Option<std::io::Error>,
 }
@@ -69,6 +86,7 @@ impl Incoming {
             tmp: None,
             maildirs,
             octets: 0,
+            digest: Sha256::new(),
             most,
             failure: None,
         };
@@ -112,6 +130,7 @@ impl Incoming {
     /// be heard out before it is answered.
     pub fn write(&mut self, bytes: &[u8]) {
         self.octets += bytes.len() as u64;
+        self.digest.update(bytes);
         if self.is_too_big() || self.failure.is_some() {
             return;
         }
@@ -126,31 +145,35 @@ impl Incoming {
     }
 
     /// Keeps it: on the disk, and in every Maildir it goes to, when this returns.
-    pub async fn keep(mut self) -> Result<String> {
+    pub async fn keep(mut self) -> Result<Kept> {
         if let Some(error) = self.failure.take() {
             return Err(error).context("writing the message");
         }
-        let id = self.id.clone();
-        let Some(file) = self.file.take() else {
-            return Ok(id);
+        let mut kept = Kept {
+            id: self.id.clone(),
+            octets: self.octets,
+            sha256: hex(&std::mem::take(&mut self.digest).finalize()),
+            place: Place::Nowhere,
         };
-        tokio::task::spawn_blocking(move || self.publish(file))
-            .await
-            .context("keeping the message")??;
-        Ok(id)
+        if let Some(file) = self.file.take() {
+            let publish = tokio::task::spawn_blocking(move || self.publish(file));
+            kept.place = publish.await.context("keeping the message")??;
+        }
+        Ok(kept)
     }
 
-    fn publish(&self, file: BufWriter<File>) -> Result<()> {
+    fn publish(&self, file: BufWriter<File>) -> Result<Place> {
         let file = file.into_inner().context("writing the message")?;
         file.sync_all().context("syncing the message")?;
         let Some(tmp) = &self.tmp else {
-            return Ok(());
+            return Ok(Place::Nowhere);
         };
+        let mut place = Place::Nowhere;
         let name = format!("{}.{}.heloscope", self.octets, self.id);
         for maildir in &self.maildirs {
-            maildir::publish(tmp, maildir, &name)?;
+            place = Place::File(maildir::publish(tmp, maildir, &name)?);
         }
-        Ok(())
+        Ok(place)
     }
 }
 

@@ -66,7 +66,7 @@ fn make(maildir: &Path) -> Result<()> {
 }
 
 /// Gives a message that is whole and on the disk its place in `new`.
-pub(super) fn publish(tmp: &Path, maildir: &Path, name: &str) -> Result<()> {
+pub(super) fn publish(tmp: &Path, maildir: &Path, name: &str) -> Result<PathBuf> {
     let new = maildir.join("new");
     let target = new.join(name);
     if fs::hard_link(tmp, &target).is_err() {
@@ -78,5 +78,6 @@ pub(super) fn publish(tmp: &Path, maildir: &Path, name: &str) -> Result<()> {
     }
     File::open(&new)
         .and_then(|directory| directory.sync_all())
-        .with_context(|| format!("syncing {}", new.display()))
+        .with_context(|| format!("syncing {}", new.display()))?;
+    Ok(target)
 }

@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use crate::config::StoreSpec;
 
-pub use incoming::{Incoming, Trace};
+pub use incoming::{Incoming, Kept, Trace};
 pub use maildir::Maildirs;
 
 /// A place for mail.

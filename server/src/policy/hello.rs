@@ -1,0 +1,57 @@
+//! EHLO, HELO and LHLO: who the client says it is, and what it is offered.
+
+use shared::reply::{Reply, ReplyCode};
+
+use super::SessionPolicy;
+use crate::config::TlsMode;
+
+/// What the client said in EHLO, HELO or LHLO.
+#[derive(Debug)]
+pub(super) struct Helo {
+    /// Who it says it is.
+    pub(super) name: String,
+    /// It may use extensions: it did not say HELO.
+    pub(super) extended: bool,
+}
+
+impl SessionPolicy {
+    pub(super) fn hello(&mut self, name: &str, extended: bool) -> Reply {
+        self.abandon();
+        self.helo = Some(Helo {
+            name: name.to_owned(),
+            extended,
+        });
+        let greeting = match self.client.ip() {
+            Some(address) => format!("{} greets {name} [{address}]", self.site.hostname),
+            None => format!("{} greets {name}", self.site.hostname),
+        };
+        let code = ReplyCode::new(250);
+        match code.filter(|_| extended) {
+            None => Reply::of(250, "", greeting),
+            Some(code) => {
+                let mut lines = vec![greeting];
+                lines.extend(self.extensions());
+                Reply::multi(code, lines)
+            }
+        }
+    }
+
+    fn extensions(&self) -> Vec<String> {
+        let mut lines = vec![
+            "PIPELINING".into(),
+            format!("SIZE {}", self.site.limits.max_size.0),
+            "8BITMIME".into(),
+            "SMTPUTF8".into(),
+        ];
+        if self.port.tls == TlsMode::StartTls && !self.in_tls {
+            lines.push("STARTTLS".into());
+        }
+        lines.push("ENHANCEDSTATUSCODES".into());
+        lines
+    }
+
+    /// The client said EHLO or LHLO, so that it may use extensions.
+    pub(super) fn is_extended(&self) -> bool {
+        self.helo.as_ref().is_some_and(|helo| helo.extended)
+    }
+}
