@@ -67,7 +67,7 @@ fn serve(run: Run, matches: Option<&ArgMatches>) -> ExitCode {
     }
     match Settings::resolve(options) {
         Ok(_) if run.check_config => ExitCode::SUCCESS,
-        Ok(settings) => finish(listener::run(settings)),
+        Ok(settings) => finish(listener::run(&settings)),
         Err(error) => fail(&error, 2),
     }
 }

@@ -8,15 +8,16 @@ use std::time::Duration;
 use anyhow::Context;
 use driver::clock::Clock;
 use driver::journal::{self, Journal};
-use driver::listen::{Accepted, Listeners};
+use driver::listen::{Accepted, Inherited, Listener, Listeners};
 use driver::process::{Termination, survive_file_size_limit};
-use driver::socket::{Endpoint, Socket};
+use driver::socket::Socket;
 use driver::stream::Stream;
 use tokio::sync::watch;
 use tokio::task::{Id, JoinSet};
 
+use crate::config::{ListenSpec, Place};
 use crate::connection::Connection;
-use crate::settings::Settings;
+use crate::settings::{Settings, Site};
 
 /// Why the server ended otherwise than asked.
 #[derive(Debug)]
@@ -27,17 +28,68 @@ pub struct Stopped {
     pub status: u8,
 }
 
+impl Stopped {
+    /// For `map_err`: stops with that status.
+    fn with<E: Into<anyhow::Error>>(status: u8) -> impl FnOnce(E) -> Self {
+        move |error| Self {
+            error: error.into(),
+            status,
+        }
+    }
+}
+
 /// Serves until SIGINT or SIGTERM.
-pub fn run(settings: Settings) -> Result<(), Stopped> {
-    let runtime = tokio::runtime::Runtime::new().map_err(|error| Stopped {
-        error: error.into(),
-        status: 3,
-    })?;
-    runtime.block_on(Server::start(settings)?.accept())
+pub fn run(settings: &Settings) -> Result<(), Stopped> {
+    let runtime = tokio::runtime::Runtime::new().map_err(Stopped::with(3))?;
+    runtime.block_on(start(settings))
+}
+
+/// Takes its ports first, as root where it must be, then becomes who it is to be,
+/// and only then makes files.
+async fn start(settings: &Settings) -> Result<(), Stopped> {
+    let termination = Termination::listen()
+        .and_then(|termination| survive_file_size_limit().map(|()| termination))
+        .context("listening for signals")
+        .map_err(Stopped::with(3))?;
+    let options = &settings.options;
+    let mut listeners = bind(&options.listen).map_err(Stopped::with(3))?;
+    driver::process::become_user(options.run_as.as_deref()).map_err(Stopped::with(2))?;
+    let site = settings.open().map_err(Stopped::with(6))?;
+    let clock = Clock::start();
+    let recorded = journal::Settings {
+        tool: concat!("helo-server ", env!("CARGO_PKG_VERSION")),
+        durability: journal::Durability::Written,
+        record_secrets: options.record_secrets,
+    };
+    let journal = match &options.record {
+        Some(path) => Journal::create(path, &recorded, clock),
+        None => Journal::nowhere(&recorded, clock),
+    };
+    let journal = journal.map_err(Stopped::with(6))?;
+    listeners
+        .announce(options.ready_file.as_deref())
+        .map_err(Stopped::with(6))?;
+    let server = Server {
+        site: Arc::new(site),
+        journal,
+        sessions: JoinSet::new(),
+        clients: HashMap::new(),
+    };
+    server.accept(&mut listeners, termination).await
+}
+
+/// Listens wherever it is wanted, or nowhere.
+fn bind(wanted: &[ListenSpec]) -> anyhow::Result<Listeners> {
+    let mut inherited = Inherited::take();
+    let listeners = wanted.iter().map(|spec| match &spec.place {
+        Place::New(endpoint) => Listener::bind(endpoint),
+        Place::Inherited(index) => inherited.listener(*index),
+    });
+    Listeners::of(listeners.collect::<anyhow::Result<_>>()?)
 }
 
 struct Server {
-    settings: Settings,
+    site: Arc<Site>,
     journal: Journal,
     sessions: JoinSet<()>,
     /// Whose sessions they are, to know how many each client has.
@@ -45,40 +97,11 @@ struct Server {
 }
 
 impl Server {
-    fn start(settings: Settings) -> Result<Self, Stopped> {
-        let clock = Clock::start();
-        let options = &settings.options;
-        let recorded = journal::Settings {
-            tool: concat!("helo-server ", env!("CARGO_PKG_VERSION")),
-            durability: journal::Durability::Written,
-            record_secrets: options.record_secrets,
-        };
-        let journal = match &options.record {
-            Some(path) => Journal::create(path, &recorded, clock),
-            None => Journal::nowhere(&recorded, clock),
-        };
-        let journal = journal.map_err(|error| Stopped { error, status: 6 })?;
-        Ok(Self {
-            settings,
-            journal,
-            sessions: JoinSet::new(),
-            clients: HashMap::new(),
-        })
-    }
-
-    async fn accept(mut self) -> Result<(), Stopped> {
-        let cannot_bind = |error| Stopped { error, status: 3 };
-        let mut termination = Termination::listen()
-            .and_then(|termination| survive_file_size_limit().map(|()| termination))
-            .context("listening for signals")
-            .map_err(cannot_bind)?;
-        let options = &self.settings.options;
-        let wanted = options.listen.iter().map(|spec| spec.endpoint.clone());
-        let wanted: Vec<Endpoint> = wanted.collect();
-        let mut listeners = Listeners::bind(&wanted).map_err(cannot_bind)?;
-        listeners
-            .announce(options.ready_file.as_deref())
-            .map_err(|error| Stopped { error, status: 6 })?;
+    async fn accept(
+        mut self,
+        listeners: &mut Listeners,
+        mut termination: Termination,
+    ) -> Result<(), Stopped> {
         let (end, shutdown) = watch::channel(false);
         loop {
             tokio::select! {
@@ -87,24 +110,19 @@ impl Server {
                     self.forget(&done);
                 }
                 () = termination.recv() => break,
-                failure = self.journal.failed() => {
-                    return Err(Stopped { error: failure.into(), status: 6 });
-                }
+                failure = self.journal.failed() => return Err(Stopped::with(6)(failure)),
             }
         }
         listeners.stop();
         end.send_replace(true);
         self.drain(&mut termination).await;
-        self.journal.finish().map_err(|error| Stopped {
-            error: error.into(),
-            status: 6,
-        })
+        self.journal.finish().map_err(Stopped::with(6))
     }
 
     /// Lets sessions finish, but not for ever, nor against a second signal.
     async fn drain(&mut self, termination: &mut Termination) {
         tracing::info!("ending; {} sessions may finish", self.sessions.len());
-        let limit = self.settings.site.limits.timeout_drain.0;
+        let limit = self.site.limits.timeout_drain.0;
         let sessions = &mut self.sessions;
         let drained = async { while sessions.join_next().await.is_some() {} };
         tokio::select! {
@@ -121,7 +139,7 @@ impl Server {
             return;
         }
         let connection = Connection {
-            site: Arc::clone(&self.settings.site),
+            site: Arc::clone(&self.site),
             journal: self.journal.clone(),
             shutdown: shutdown.clone(),
         };
@@ -133,7 +151,7 @@ impl Server {
 
     /// Why a client may not come in now.
     fn objection(&self, client: Option<IpAddr>) -> Option<&'static str> {
-        let limits = &self.settings.site.limits;
+        let limits = &self.site.limits;
         if self.sessions.len() >= limits.max_connections {
             return Some("too many connections");
         }

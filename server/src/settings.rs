@@ -33,6 +33,8 @@ pub struct Site {
     pub witness: Store,
     /// What a client may do.
     pub limits: Limits,
+    /// What is only tolerated is refused.
+    pub strict: bool,
     /// The listeners, in the order of the options.
     pub ports: Vec<Port>,
     /// For STARTTLS and implicit TLS.
@@ -56,13 +58,14 @@ pub struct Port {
     pub relay_policy: RelayPolicy,
 }
 
-/// The options, checked.
+/// The options, checked; nothing is made or opened yet but keys.
 #[derive(Debug)]
 pub struct Settings {
-    /// As given, for what concerns sockets and files.
+    /// As given.
     pub options: Options,
-    /// For the sessions.
-    pub site: Arc<Site>,
+    persona: &'static Persona,
+    ports: Vec<Port>,
+    tls: Option<Arc<ServerConfig>>,
 }
 
 impl Settings {
@@ -89,33 +92,38 @@ impl Settings {
             (None, None) => Some(driver::tls::minted(&names_for_certificate(&options))?),
             _ => bail!("tls-cert and tls-key belong together"),
         };
+        Ok(Self {
+            options,
+            persona,
+            ports,
+            tls,
+        })
+    }
+
+    /// Opens the places for mail, and puts together what sessions need.
+    pub fn open(&self) -> Result<Site> {
+        let options = &self.options;
         let local_domains = if options.local_domain.is_empty() {
             vec![options.hostname.clone()]
         } else {
             options.local_domain.clone()
         };
-        let site = Site {
+        let users = options.user.iter().map(|user| user.to_lowercase());
+        Ok(Site {
             hostname: options.hostname.clone(),
             local_domains,
             relay_domains: options.relay_domain.clone(),
-            users: options
-                .user
-                .iter()
-                .map(|user| user.to_lowercase())
-                .collect(),
+            users: users.collect(),
             trusted: options.mynetworks.clone(),
-            persona,
-            store: Store::open(&options.store, &local_users(&options))
+            persona: self.persona,
+            store: Store::open(&options.store, &local_users(options))
                 .context("preparing --store")?,
             witness: Store::open(&options.witness, &[]).context("preparing --witness")?,
             limits: options.limits.clone(),
-            ports,
-            tls,
+            strict: options.strict,
+            ports: self.ports.clone(),
+            tls: self.tls.clone(),
             inbox: Inbox::default(),
-        };
-        Ok(Self {
-            site: Arc::new(site),
-            options,
         })
     }
 }
@@ -123,10 +131,7 @@ impl Settings {
 impl Port {
     fn new(spec: &ListenSpec, options: &Options) -> Self {
         Self {
-            name: spec
-                .name
-                .clone()
-                .unwrap_or_else(|| spec.endpoint.to_string()),
+            name: spec.name.clone().unwrap_or_else(|| spec.place.to_string()),
             protocol: spec.protocol,
             tls: match spec.tls {
                 TlsMode::StartTls if options.no_tls => TlsMode::None,

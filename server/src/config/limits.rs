@@ -41,6 +41,9 @@ pub struct Limits {
     #[arg(long, default_value_t = Period::seconds(1800), value_name = "TIME")]
     #[serde_as(as = "DisplayFromStr")]
     pub timeout_session: Period,
+    /// The least octets of content a second, on average over a minute
+    #[arg(long, default_value_t = 100, value_name = "N")]
+    pub min_rate: u64,
     /// How long a TLS handshake may take
     #[arg(long, default_value_t = Period::seconds(30), value_name = "TIME")]
     #[serde_as(as = "DisplayFromStr")]

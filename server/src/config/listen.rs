@@ -7,12 +7,12 @@ use driver::socket::{Endpoint, NoEndpoint};
 
 use super::RelayPolicy;
 
-/// Where to listen, and on what terms: `ADDRESS:PORT` or `unix:PATH`, and then
-/// `,name=value` as often as wanted.
+/// Where to listen, and on what terms: `ADDRESS:PORT`, `unix:PATH` or `fd:N`, and
+/// then `,name=value` as often as wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenSpec {
     /// Where.
-    pub endpoint: Endpoint,
+    pub place: Place,
     /// How it is called in rules, recordings and reports.
     pub name: Option<String>,
     /// What is spoken.
@@ -23,6 +23,37 @@ pub struct ListenSpec {
     pub require_tls: bool,
     /// Who may send to foreign domains here, if it differs from elsewhere.
     pub relay_policy: Option<RelayPolicy>,
+}
+
+/// Where to listen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// At a socket that we make.
+    New(Endpoint),
+    /// At a socket that whoever started us made, counted from 0
+    /// (`sd_listen_fds(3)`).
+    Inherited(usize),
+}
+
+impl FromStr for Place {
+    type Err = NoEndpoint;
+
+    fn from_str(text: &str) -> Result<Self, NoEndpoint> {
+        let number = text.strip_prefix("fd:").map(str::parse);
+        match number {
+            Some(Ok(index)) => Ok(Self::Inherited(index)),
+            _ => text.parse().map(Self::New),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::New(endpoint) => endpoint.fmt(f),
+            Self::Inherited(index) => write!(f, "fd:{index}"),
+        }
+    }
 }
 
 /// What is spoken at a listener.
@@ -92,9 +123,9 @@ impl Protocol {
 
 impl ListenSpec {
     /// A listener with nothing special.
-    pub fn at(endpoint: Endpoint) -> Self {
+    pub fn at(place: Place) -> Self {
         Self {
-            endpoint,
+            place,
             name: None,
             protocol: Protocol::default(),
             tls: TlsMode::default(),
@@ -158,7 +189,7 @@ impl FromStr for ListenSpec {
 
 impl fmt::Display for ListenSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.endpoint)?;
+        write!(f, "{}", self.place)?;
         if let Some(name) = &self.name {
             write!(f, ",name={name}")?;
         }
@@ -190,6 +221,7 @@ mod tests {
             "0.0.0.0:465,proto=submission,tls=implicit",
             "unix:/run/helo.sock,proto=lmtp,tls=none",
             "127.0.0.1:25,relay=open",
+            "fd:0,name=socket",
         ] {
             assert_eq!(text.parse::<ListenSpec>().unwrap().to_string(), text);
         }

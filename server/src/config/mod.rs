@@ -19,22 +19,23 @@ use shared::address::Domain;
 use toml::{Table, Value};
 
 pub use limits::Limits;
-pub use listen::{ListenSpec, NoListener, Protocol, TlsMode};
+pub use listen::{ListenSpec, NoListener, Place, Protocol, TlsMode};
 pub use store::{NoStore, StoreSpec};
 
 /// Everything about a server that can be chosen.
 #[serde_as]
 #[derive(Args, Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct Options {
-    /// Listen here; may be given more than once. Port 0 takes a free port. Options
-    /// follow after commas: name=NAME, proto=smtp|submission|lmtp,
+    /// Listen here; may be given more than once. Port 0 takes a free port, fd:N the
+    /// Nth socket that systemd passed (from 0). Options follow after commas: name=NAME, proto=smtp|submission|lmtp,
     /// tls=none|starttls|implicit, relay=closed|open, require-tls
     #[arg(
         short,
         long,
         default_value = "127.0.0.1:2525",
-        value_name = "ADDRESS:PORT|unix:PATH"
+        value_name = "ADDRESS:PORT|unix:PATH|fd:N"
     )]
     #[serde_as(as = "Vec<DisplayFromStr>")]
     pub listen: Vec<ListenSpec>,
@@ -63,6 +64,11 @@ pub struct Options {
     /// Who may send to foreign domains
     #[arg(long, value_enum, default_value_t = RelayPolicy::Closed)]
     pub relay_policy: RelayPolicy,
+    /// Refuse what is otherwise only noted: commands before the greeting, commands in
+    /// a group that was not offered or must have ended, and bad syntax that can be
+    /// understood
+    #[arg(long)]
+    pub strict: bool,
     /// Be wrong in this way (see `helo-server personas`)
     #[arg(long, default_value = "honest", value_name = "NAME")]
     pub persona: String,
@@ -90,6 +96,9 @@ pub struct Options {
     /// Record passwords as they are
     #[arg(long)]
     pub record_secrets: bool,
+    /// Once the ports are taken, run as this user: to be started as root for port 25
+    #[arg(long, value_name = "USER")]
+    pub run_as: Option<String>,
     /// Write the addresses listened on to this file, one a line, when ready
     #[arg(long, value_name = "FILE")]
     pub ready_file: Option<PathBuf>,

@@ -8,7 +8,8 @@ use driver::serve::{Answer, Policy};
 use driver::socket::Endpoint;
 use driver::stream::Stream;
 use driver::tls::Facts;
-use shared::command::{Command, Heard};
+use shared::command::{Command, Heard, Verb};
+use shared::deviation::Deviation;
 use shared::reply::Reply;
 use shared::session::{Asked, ServerSession};
 
@@ -75,6 +76,9 @@ impl SessionPolicy {
     }
 
     fn command(&mut self, heard: &Heard, session: &ServerSession) -> Reply {
+        if let Some(reply) = self.intolerance(heard) {
+            return reply;
+        }
         match (&heard.command, session.objection(heard)) {
             (Ok(command), objection) => {
                 if let Some(reply) = self.demand(command) {
@@ -85,6 +89,19 @@ impl SessionPolicy {
             (Err(error), None) => error.reply(),
             (_, Some(objection)) => objection,
         }
+    }
+
+    /// What a strict server has against a command that can be understood.
+    fn intolerance(&self, heard: &Heard) -> Option<Reply> {
+        // RFC 6531 §3.1 allows them in EHLO's successors; addresses are judged apart.
+        let odd = |one: &&Deviation| **one != Deviation::EightBit;
+        let deviation = heard.deviations.iter().find(odd)?;
+        self.site.strict.then(|| match deviation {
+            Deviation::TalkBeforeGreeting | Deviation::UnannouncedPipelining => {
+                Reply::of(503, "5.5.0", "improper use of command pipelining")
+            }
+            other => Reply::of(501, "5.5.2", format!("bad syntax: {other}")),
+        })
     }
 
     /// What must be before this command, whatever its place in the session.
@@ -167,6 +184,9 @@ impl Policy for SessionPolicy {
             Asked::Greeting => {
                 Reply::of(220, "", format!("{} ESMTP Heloscope", self.site.hostname))
             }
+            Asked::Command(heard) if is_foreign(&heard.verb) => {
+                return Answer::Last(Reply::of(554, "5.5.1", "this is no web server, closing"));
+            }
             Asked::Command(heard) => self.command(&heard, session),
             Asked::Sasl(_) => Reply::of(503, "5.5.1", "no AUTH is under way"),
             Asked::EndOfData { .. } => {
@@ -196,4 +216,15 @@ impl Policy for SessionPolicy {
         self.helo = None;
         self.abandon();
     }
+}
+
+/// Another protocol's first word: a browser that was sent here, or an open proxy
+/// (the words that Postfix refuses, `smtpd_forbidden_commands`). Going on would
+/// let a web page speak SMTP.
+fn is_foreign(verb: &Verb) -> bool {
+    let Verb::Other(word) = verb else {
+        return false;
+    };
+    let letter = word.starts_with(|c: char| c.is_ascii_alphabetic());
+    matches!(word.as_str(), "CONNECT" | "GET" | "POST") || !(letter || word.is_empty())
 }

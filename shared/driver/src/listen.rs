@@ -3,10 +3,11 @@
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::FileTypeExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use listenfd::ListenFd;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -32,8 +33,15 @@ pub struct Accepted {
 pub enum Listener {
     /// TCP.
     Tcp(TcpListener),
-    /// UNIX domain; its file is removed when we stop.
-    Unix(UnixListener, Endpoint),
+    /// UNIX domain.
+    Unix {
+        /// The socket.
+        listener: UnixListener,
+        /// Where it is.
+        endpoint: Endpoint,
+        /// We made its file, and remove it when we stop.
+        ours: bool,
+    },
 }
 
 impl Listener {
@@ -45,7 +53,11 @@ impl Listener {
                 replace_stale(path)?;
                 let listener = UnixListener::bind(path)
                     .with_context(|| format!("cannot listen on {endpoint}"))?;
-                Ok(Self::Unix(listener, endpoint.clone()))
+                Ok(Self::Unix {
+                    listener,
+                    endpoint: endpoint.clone(),
+                    ours: true,
+                })
             }
         }
     }
@@ -57,7 +69,19 @@ impl Listener {
                 .local_addr()
                 .map(Endpoint::Tcp)
                 .context("asking for the port"),
-            Self::Unix(_, endpoint) => Ok(endpoint.clone()),
+            Self::Unix { endpoint, .. } => Ok(endpoint.clone()),
+        }
+    }
+
+    /// The file to be removed when we stop.
+    fn file(&self) -> Option<PathBuf> {
+        match self {
+            Self::Unix {
+                endpoint: Endpoint::Unix(path),
+                ours: true,
+                ..
+            } => Some(path.clone()),
+            _ => None,
         }
     }
 
@@ -68,12 +92,45 @@ impl Listener {
                 let local = tcp.local_addr()?;
                 Ok((tcp.into(), client.into(), local.into()))
             }
-            Self::Unix(listener, endpoint) => {
+            Self::Unix {
+                listener, endpoint, ..
+            } => {
                 let (unix, client) = listener.accept().await?;
                 let path = client.as_pathname().unwrap_or_else(|| Path::new(""));
                 Ok((unix.into(), Endpoint::Unix(path.into()), endpoint.clone()))
             }
         }
+    }
+}
+
+/// Sockets that listen already, made by whoever started us (`sd_listen_fds(3)`).
+pub struct Inherited(ListenFd);
+
+impl Inherited {
+    /// Takes what there is.
+    pub fn take() -> Self {
+        Self(ListenFd::from_env())
+    }
+
+    /// The socket of that index, counted from 0.
+    pub fn listener(&mut self, index: usize) -> Result<Listener> {
+        let missing = format!(
+            "cannot listen on fd:{index}: {} listening sockets were passed on to us",
+            self.0.len()
+        );
+        if let Ok(Some(tcp)) = self.0.take_tcp_listener(index) {
+            tcp.set_nonblocking(true)?;
+            return Ok(Listener::Tcp(TcpListener::from_std(tcp)?));
+        }
+        let unix = self.0.take_unix_listener(index);
+        let unix = unix.ok().flatten().context(missing)?;
+        unix.set_nonblocking(true)?;
+        let path = unix.local_addr()?.as_pathname().map(Path::to_owned);
+        Ok(Listener::Unix {
+            listener: UnixListener::from_std(unix)?,
+            endpoint: Endpoint::Unix(path.unwrap_or_default()),
+            ours: false,
+        })
     }
 }
 
@@ -101,6 +158,8 @@ fn replace_stale(path: &Path) -> Result<()> {
 #[derive(Debug)]
 pub struct Listeners {
     endpoints: Vec<Endpoint>,
+    /// Files of UNIX sockets to be removed at the end.
+    files: Vec<PathBuf>,
     accepted: mpsc::Receiver<Accepted>,
     tasks: JoinSet<()>,
 }
@@ -116,6 +175,7 @@ impl Listeners {
     pub fn of(listeners: Vec<Listener>) -> Result<Self> {
         let endpoints = listeners.iter().map(Listener::endpoint);
         let endpoints = endpoints.collect::<Result<_>>()?;
+        let files = listeners.iter().filter_map(Listener::file).collect();
         let (sender, accepted) = mpsc::channel(1);
         let mut tasks = JoinSet::new();
         for (index, listener) in listeners.into_iter().enumerate() {
@@ -123,6 +183,7 @@ impl Listeners {
         }
         Ok(Self {
             endpoints,
+            files,
             accepted,
             tasks,
         })
@@ -136,11 +197,9 @@ impl Listeners {
     /// Accepts no more.
     pub fn stop(&mut self) {
         self.tasks.abort_all();
-        for endpoint in &self.endpoints {
-            if let Endpoint::Unix(path) = endpoint {
-                // Somebody may have removed it already.
-                let _ = fs::remove_file(path);
-            }
+        for file in self.files.drain(..) {
+            // Somebody may have removed it already.
+            let _ = fs::remove_file(file);
         }
     }
 

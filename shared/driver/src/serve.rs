@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use shared::codec::Limits;
 use shared::reply::Reply;
 use shared::session::{Asked, ServerOutput, ServerSession, Unit};
+use shared::stage::Stage;
 use shared::time::Timestamp;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -25,6 +26,8 @@ pub enum Answer {
     Reply(Reply),
     /// These replies, in order: one for each recipient (RFC 2033 §4.2).
     Replies(Vec<Reply>),
+    /// This reply, and then close the connection.
+    Last(Reply),
     /// Nothing: close the connection.
     HangUp,
 }
@@ -69,10 +72,18 @@ pub struct Waits {
     pub command: Duration,
     /// Stay; zero is for as long as it likes.
     pub session: Duration,
+    /// Send so few octets of content a second, on average over
+    /// [`PACE`](Self::PACE), before it is given up; zero is as slow as it likes.
+    pub min_rate: u64,
     /// Take for a TLS handshake.
     pub handshake: Duration,
     /// Be kept waiting for its greeting: a client that speaks first is found out.
     pub greet_pause: Duration,
+}
+
+impl Waits {
+    /// Over how long the rate of content is averaged.
+    pub const PACE: Duration = Duration::from_secs(60);
 }
 
 impl Default for Waits {
@@ -81,6 +92,7 @@ impl Default for Waits {
         Self {
             command: Duration::from_secs(300),
             session: Duration::from_secs(1800),
+            min_rate: 100,
             handshake: Duration::from_secs(30),
             greet_pause: Duration::ZERO,
         }
@@ -118,6 +130,7 @@ pub async fn serve(
         batch: Vec::new(),
         received: BytesMut::new(),
         ends: (!service.waits.session.is_zero()).then(|| now + service.waits.session),
+        pace: None,
     };
     let result = loop_.run(policy).await;
     let ended = match &result {
@@ -140,6 +153,16 @@ struct Loop<'a> {
     received: BytesMut,
     /// When the session must be over.
     ends: Option<Timestamp>,
+    pace: Option<Pace>,
+}
+
+/// How fast content comes.
+#[derive(Clone, Copy)]
+struct Pace {
+    /// When it is looked at next.
+    due: Timestamp,
+    /// Octets since it was looked at last.
+    octets: u64,
 }
 
 impl Loop<'_> {
@@ -161,6 +184,11 @@ impl Loop<'_> {
                         }
                         Answer::Replies(replies) => {
                             self.session.answer(self.service.clock.now(), &replies);
+                        }
+                        Answer::Last(reply) => {
+                            let replies = std::slice::from_ref(&reply);
+                            self.session.answer(self.service.clock.now(), replies);
+                            self.session.close();
                         }
                         Answer::HangUp => self.session.hang_up(),
                     },
@@ -190,30 +218,33 @@ impl Loop<'_> {
         Ok(())
     }
 
-    /// Waits for the client, its time limit, or the end of the server.
+    /// Waits for the client, its time limits, or the end of the server.
     async fn read(&mut self) -> Result<Read, ServeError> {
         self.received.clear();
+        self.follow_pace();
         let clock = self.service.clock;
-        let silent = self.session.deadline();
-        let deadline = self.ends.map_or(silent, |ends| ends.min(silent));
+        let (deadline, why) = self.deadline();
         let deadline = clock.instant(deadline);
         let mut shutdown = self.service.shutdown.clone();
         tokio::select! {
             read = self.stream.read(&mut self.received) => {
-                if read? == 0 {
+                let count = read?;
+                if count == 0 {
                     self.session.receive_end();
                     return Ok(Read::End);
                 }
+                if let Some(pace) = &mut self.pace {
+                    pace.octets += count as u64;
+                }
                 self.session.receive(clock.now(), &self.received);
             }
-            () = tokio::time::sleep_until(deadline) => {
-                let why = match self.ends {
-                    Some(ends) if clock.now() >= ends => "this session has lasted too long, closing",
-                    _ => "silent for too long, closing",
-                };
-                let reply = Reply::of(421, "4.4.2", why);
-                self.session.give_up(clock.now(), &reply);
-            }
+            () = tokio::time::sleep_until(deadline) => match why {
+                Due::Pace if self.is_fast_enough() => {}
+                due => {
+                    let reply = Reply::of(421, "4.4.2", due.text());
+                    self.session.give_up(clock.now(), &reply);
+                }
+            },
             // A session in the middle of a message is let finish it.
             _ = shutdown.wait_for(|&ends| ends), if self.session.may_be_interrupted() => {
                 let reply = Reply::of(421, "4.3.2", "shutting down, closing");
@@ -221,6 +252,39 @@ impl Loop<'_> {
             }
         }
         Ok(Read::Some)
+    }
+
+    /// What is due first, and when.
+    fn deadline(&self) -> (Timestamp, Due) {
+        let silence = (self.session.deadline(), Due::Silence);
+        let session = self.ends.map(|ends| (ends, Due::Session));
+        let pace = self.pace.map(|pace| (pace.due, Due::Pace));
+        let others = [session, pace].into_iter().flatten();
+        others.fold(
+            silence,
+            |first, next| if next.0 < first.0 { next } else { first },
+        )
+    }
+
+    /// Begins to watch the pace where content begins, and stops where it ends.
+    fn follow_pace(&mut self) {
+        let in_content = matches!(self.session.stage(), Stage::Data | Stage::Bdat);
+        if self.service.waits.min_rate == 0 || !in_content {
+            self.pace = None;
+        } else if self.pace.is_none() {
+            self.pace = Some(Pace {
+                due: self.service.clock.now() + Waits::PACE,
+                octets: 0,
+            });
+        }
+    }
+
+    /// Enough content came since the pace was looked at last; looks anew.
+    fn is_fast_enough(&mut self) -> bool {
+        let least = self.service.waits.min_rate * Waits::PACE.as_secs();
+        let enough = self.pace.is_none_or(|pace| pace.octets >= least);
+        self.pace = None;
+        enough
     }
 
     async fn start_tls(&mut self, policy: &mut impl Policy) -> Result<(), ServeError> {
@@ -291,6 +355,24 @@ impl Loop<'_> {
             }
         };
         let _ = timeout(LINGER, drained).await;
+    }
+}
+
+/// What the next time limit is about.
+#[derive(Clone, Copy)]
+enum Due {
+    Silence,
+    Session,
+    Pace,
+}
+
+impl Due {
+    fn text(self) -> &'static str {
+        match self {
+            Self::Silence => "silent for too long, closing",
+            Self::Session => "this session has lasted too long, closing",
+            Self::Pace => "content comes too slowly, closing",
+        }
     }
 }
 
