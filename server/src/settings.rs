@@ -108,7 +108,7 @@ impl Settings {
             store: Store::open(&options.store, &local_users(&options))
                 .context("preparing --store")?,
             witness: Store::open(&options.witness, &[]).context("preparing --witness")?,
-            limits: options.limits.clone(),
+            limits: options.limits.clone().with_none_as_most(),
             ports,
             tls,
             inbox: Inbox::default(),

@@ -35,9 +35,14 @@ impl SessionPolicy {
     }
 
     fn extensions(&self) -> Vec<String> {
+        // RFC 1870 §4: zero is no fixed maximum.
+        let size = match self.site.limits.max_size.0 {
+            u64::MAX => "SIZE 0".into(),
+            most => format!("SIZE {most}"),
+        };
         let mut lines = vec![
             "PIPELINING".into(),
-            format!("SIZE {}", self.site.limits.max_size.0),
+            size,
             "8BITMIME".into(),
             "SMTPUTF8".into(),
         ];

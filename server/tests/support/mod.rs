@@ -47,7 +47,8 @@ impl Server {
     pub fn start_as(program: &[&str], dir: &Path, options: &[&str]) -> Self {
         let mut command = Command::new(program[0]);
         command.args(&program[1..]).args(SITE).args(options);
-        command.arg("--maildir").arg(dir.join("mail"));
+        let mail = dir.join("mail");
+        command.arg(format!("--store=maildir:{}", mail.display()));
         if !options.contains(&"--listen") {
             command.args(["--listen", "127.0.0.1:0"]);
         }
