@@ -68,10 +68,7 @@ impl Server {
     /// A connection on which these were said, one line each, and accepted.
     pub fn after(&self, lines: &[&str]) -> TcpStream {
         let mut tcp = self.greeted();
-        for line in lines {
-            let reply = talk::say(&mut tcp, &format!("{line}\r\n"));
-            assert!(reply.starts_with(['2', '3']), "{line}: {reply}");
-        }
+        accepts(&mut tcp, lines);
         tcp
     }
 
@@ -155,6 +152,14 @@ pub fn contents(directory: &Path) -> Vec<Vec<u8>> {
 /// Runs the server to its end.
 pub fn run(arguments: &[&str]) -> Output {
     testkit::run(PROGRAM, arguments)
+}
+
+/// Says these lines; each is accepted.
+pub fn accepts(tcp: &mut TcpStream, lines: &[&str]) {
+    for line in lines {
+        let reply = talk::say(tcp, &format!("{line}\r\n"));
+        assert!(reply.starts_with(['2', '3']), "{line}: {reply}");
+    }
 }
 
 /// Plays a dialogue: `C:` lines are said, `S:` lines are how the reply that comes
