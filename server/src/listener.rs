@@ -5,11 +5,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, Result};
 use driver::clock::Clock;
-use driver::journal::{self, Journal};
+use driver::journal::{self, Journal, WriteFailed};
 use driver::listen::{Accepted, Listeners};
 use driver::process::{Termination, survive_file_size_limit};
+use driver::serve::Ending;
 use driver::socket::{Endpoint, Socket};
 use driver::stream::Stream;
 use tokio::sync::watch;
@@ -27,13 +28,75 @@ pub struct Stopped {
     pub status: u8,
 }
 
+impl Stopped {
+    /// Makes an error one that has that status.
+    fn with<E: Into<anyhow::Error>>(status: u8) -> impl Fn(E) -> Self {
+        move |error| Self {
+            error: error.into(),
+            status,
+        }
+    }
+}
+
+/// How long sessions may take to say that they end.
+const GRACE: Duration = Duration::from_secs(5);
+
 /// Serves until SIGINT or SIGTERM.
 pub fn run(settings: Settings) -> Result<(), Stopped> {
-    let runtime = tokio::runtime::Runtime::new().map_err(|error| Stopped {
-        error: error.into(),
-        status: 3,
-    })?;
-    runtime.block_on(Server::start(settings)?.accept())
+    let runtime = tokio::runtime::Runtime::new().map_err(Stopped::with(3))?;
+    runtime.block_on(serve(settings))
+}
+
+async fn serve(settings: Settings) -> Result<(), Stopped> {
+    let mut termination = Termination::listen()
+        .and_then(|termination| survive_file_size_limit().map(|()| termination))
+        .context("listening for signals")
+        .map_err(Stopped::with(3))?;
+    let wanted = settings.options.listen.iter();
+    let wanted: Vec<Endpoint> = wanted.map(|spec| spec.endpoint.clone()).collect();
+    let mut listeners = Listeners::bind(&wanted).map_err(Stopped::with(3))?;
+    settings.site.prepare_stores().map_err(Stopped::with(6))?;
+    let journal = open_journal(&settings).map_err(Stopped::with(6))?;
+    listeners
+        .announce(settings.options.ready_file.as_deref())
+        .map_err(Stopped::with(6))?;
+    let mut server = Server {
+        settings,
+        journal: journal.clone(),
+        sessions: JoinSet::new(),
+        clients: HashMap::new(),
+    };
+    let (end, ending) = watch::channel(Ending::Not);
+    let failure = server
+        .accept(&mut listeners, &ending, &mut termination)
+        .await;
+    listeners.stop();
+    if failure.is_none() {
+        end.send_replace(Ending::Soon);
+        let limit = server.settings.site.limits.timeout_drain.0;
+        server.drain(limit, &mut termination).await;
+    }
+    end.send_replace(Ending::Now);
+    server.drain(GRACE, &mut termination).await;
+    // Nobody writes to the recording after its end.
+    server.sessions.shutdown().await;
+    match failure {
+        Some(failure) => Err(Stopped::with(6)(failure)),
+        None => journal.finish().map_err(Stopped::with(6)),
+    }
+}
+
+fn open_journal(settings: &Settings) -> Result<Journal> {
+    let clock = Clock::start();
+    let recorded = journal::Settings {
+        tool: concat!("helo-server ", env!("CARGO_PKG_VERSION")),
+        durability: journal::Durability::Written,
+        record_secrets: settings.options.record_secrets,
+    };
+    match &settings.options.record {
+        Some(path) => Journal::create(path, &recorded, clock),
+        None => Journal::nowhere(&recorded, clock),
+    }
 }
 
 struct Server {
@@ -45,66 +108,28 @@ struct Server {
 }
 
 impl Server {
-    fn start(settings: Settings) -> Result<Self, Stopped> {
-        let clock = Clock::start();
-        let options = &settings.options;
-        let recorded = journal::Settings {
-            tool: concat!("helo-server ", env!("CARGO_PKG_VERSION")),
-            durability: journal::Durability::Written,
-            record_secrets: options.record_secrets,
-        };
-        let journal = match &options.record {
-            Some(path) => Journal::create(path, &recorded, clock),
-            None => Journal::nowhere(&recorded, clock),
-        };
-        let journal = journal.map_err(|error| Stopped { error, status: 6 })?;
-        Ok(Self {
-            settings,
-            journal,
-            sessions: JoinSet::new(),
-            clients: HashMap::new(),
-        })
-    }
-
-    async fn accept(mut self) -> Result<(), Stopped> {
-        let cannot_bind = |error| Stopped { error, status: 3 };
-        let mut termination = Termination::listen()
-            .and_then(|termination| survive_file_size_limit().map(|()| termination))
-            .context("listening for signals")
-            .map_err(cannot_bind)?;
-        let options = &self.settings.options;
-        let wanted = options.listen.iter().map(|spec| spec.endpoint.clone());
-        let wanted: Vec<Endpoint> = wanted.collect();
-        let mut listeners = Listeners::bind(&wanted).map_err(cannot_bind)?;
-        listeners
-            .announce(options.ready_file.as_deref())
-            .map_err(|error| Stopped { error, status: 6 })?;
-        let (end, shutdown) = watch::channel(false);
+    /// Accepts until told to end, or until nothing can be recorded any more.
+    async fn accept(
+        &mut self,
+        listeners: &mut Listeners,
+        ending: &watch::Receiver<Ending>,
+        termination: &mut Termination,
+    ) -> Option<WriteFailed> {
         loop {
             tokio::select! {
-                Some(accepted) = listeners.accept() => self.take(accepted, &shutdown),
+                Some(accepted) = listeners.accept() => self.take(accepted, ending),
                 Some(done) = self.sessions.join_next_with_id(), if !self.sessions.is_empty() => {
                     self.forget(&done);
                 }
-                () = termination.recv() => break,
-                failure = self.journal.failed() => {
-                    return Err(Stopped { error: failure.into(), status: 6 });
-                }
+                () = termination.recv() => return None,
+                failure = self.journal.failed() => return Some(failure),
             }
         }
-        listeners.stop();
-        end.send_replace(true);
-        self.drain(&mut termination).await;
-        self.journal.finish().map_err(|error| Stopped {
-            error: error.into(),
-            status: 6,
-        })
     }
 
-    /// Lets sessions finish, but not for ever, nor against a second signal.
-    async fn drain(&mut self, termination: &mut Termination) {
+    /// Lets sessions finish, but not for ever, nor against another signal.
+    async fn drain(&mut self, limit: Duration, termination: &mut Termination) {
         tracing::info!("ending; {} sessions may finish", self.sessions.len());
-        let limit = self.settings.site.limits.timeout_drain.0;
         let sessions = &mut self.sessions;
         let drained = async { while sessions.join_next().await.is_some() {} };
         tokio::select! {
@@ -113,7 +138,10 @@ impl Server {
         }
     }
 
-    fn take(&mut self, accepted: Accepted, shutdown: &watch::Receiver<bool>) {
+    fn take(&mut self, accepted: Accepted, ending: &watch::Receiver<Ending>) {
+        while let Some(done) = self.sessions.try_join_next_with_id() {
+            self.forget(&done);
+        }
         let client = accepted.client.ip();
         if let Some(why) = self.objection(client) {
             tracing::warn!("{}: {why}", accepted.client);
@@ -123,7 +151,7 @@ impl Server {
         let connection = Connection {
             site: Arc::clone(&self.settings.site),
             journal: self.journal.clone(),
-            shutdown: shutdown.clone(),
+            ending: ending.clone(),
         };
         let task = self.sessions.spawn(connection.serve(accepted));
         if let Some(client) = client {

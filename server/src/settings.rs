@@ -65,6 +65,14 @@ pub struct Settings {
     pub site: Arc<Site>,
 }
 
+impl Site {
+    /// Makes the places for mail, where they are missing.
+    pub fn prepare_stores(&self) -> Result<()> {
+        self.store.prepare().context("preparing --store")?;
+        self.witness.prepare().context("preparing --witness")
+    }
+}
+
 impl Settings {
     /// Checks the options.
     pub fn resolve(options: Options) -> Result<Self> {
@@ -105,9 +113,8 @@ impl Settings {
                 .collect(),
             trusted: options.mynetworks.clone(),
             persona,
-            store: Store::open(&options.store, &local_users(&options))
-                .context("preparing --store")?,
-            witness: Store::open(&options.witness, &[]).context("preparing --witness")?,
+            store: Store::new(&options.store, &local_users(&options)),
+            witness: Store::new(&options.witness, &[]),
             limits: options.limits.clone().with_none_as_most(),
             ports,
             tls,
