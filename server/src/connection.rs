@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use driver::journal::Journal;
 use driver::listen::Accepted;
-use driver::serve::{ServeError, Service, Waits, serve};
+use driver::serve::{Ending, ServeError, Service, Waits, serve};
 use driver::stream::Stream;
 use shared::codec::Limits;
 use shared::recording::OpenFacts;
@@ -18,8 +18,8 @@ use crate::settings::Site;
 pub(crate) struct Connection {
     pub(crate) site: Arc<Site>,
     pub(crate) journal: Journal,
-    /// Becomes true when the server ends.
-    pub(crate) shutdown: watch::Receiver<bool>,
+    /// Whether the server is to end.
+    pub(crate) ending: watch::Receiver<Ending>,
 }
 
 impl Connection {
@@ -60,7 +60,7 @@ impl Connection {
                 handshake: limits.timeout_tls.0,
                 greet_pause: limits.greet_pause.0,
             },
-            shutdown: self.shutdown,
+            ending: self.ending,
         };
         let served = Served {
             listener,
@@ -74,7 +74,8 @@ impl Connection {
         match serve(Stream::new(socket), &service, &mut policy, &mut journal).await {
             Ok(()) => tracing::debug!("{client}: ended"),
             Err(ServeError::Wire(error)) => tracing::info!("{client}: {error}"),
-            Err(error @ ServeError::Journal(_)) => tracing::error!("{client}: {error}"),
+            // The accepting loop ends the server with it, and says so.
+            Err(error @ ServeError::Journal(_)) => tracing::info!("{client}: {error}"),
         }
     }
 }

@@ -5,17 +5,18 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, Result};
 use driver::clock::Clock;
-use driver::journal::{self, Journal};
+use driver::journal::{self, Journal, WriteFailed};
 use driver::listen::{Accepted, Inherited, Listener, Listeners};
 use driver::process::{Termination, survive_file_size_limit};
+use driver::serve::Ending;
 use driver::socket::Socket;
 use driver::stream::Stream;
 use tokio::sync::watch;
 use tokio::task::{Id, JoinSet};
 
-use crate::config::{ListenSpec, Place};
+use crate::config::{ListenSpec, Options, Place};
 use crate::connection::Connection;
 use crate::settings::{Settings, Site};
 
@@ -29,8 +30,8 @@ pub struct Stopped {
 }
 
 impl Stopped {
-    /// For `map_err`: stops with that status.
-    fn with<E: Into<anyhow::Error>>(status: u8) -> impl FnOnce(E) -> Self {
+    /// Makes an error one that has that status.
+    fn with<E: Into<anyhow::Error>>(status: u8) -> impl Fn(E) -> Self {
         move |error| Self {
             error: error.into(),
             status,
@@ -38,54 +39,78 @@ impl Stopped {
     }
 }
 
+/// How long sessions may take to say that they end.
+const GRACE: Duration = Duration::from_secs(5);
+
 /// Serves until SIGINT or SIGTERM.
 pub fn run(settings: &Settings) -> Result<(), Stopped> {
     let runtime = tokio::runtime::Runtime::new().map_err(Stopped::with(3))?;
-    runtime.block_on(start(settings))
+    runtime.block_on(serve(settings))
 }
 
 /// Takes its ports first, as root where it must be, then becomes who it is to be,
 /// and only then makes files.
-async fn start(settings: &Settings) -> Result<(), Stopped> {
-    let termination = Termination::listen()
+async fn serve(settings: &Settings) -> Result<(), Stopped> {
+    let mut termination = Termination::listen()
         .and_then(|termination| survive_file_size_limit().map(|()| termination))
         .context("listening for signals")
         .map_err(Stopped::with(3))?;
     let options = &settings.options;
     let mut listeners = bind(&options.listen).map_err(Stopped::with(3))?;
     driver::process::become_user(options.run_as.as_deref()).map_err(Stopped::with(2))?;
-    let site = settings.open().map_err(Stopped::with(6))?;
+    let site = settings.site();
+    site.prepare_stores().map_err(Stopped::with(6))?;
+    let journal = open_journal(options).map_err(Stopped::with(6))?;
+    listeners
+        .announce(options.ready_file.as_deref())
+        .map_err(Stopped::with(6))?;
+    let mut server = Server {
+        site: Arc::new(site),
+        journal: journal.clone(),
+        sessions: JoinSet::new(),
+        clients: HashMap::new(),
+    };
+    let (end, ending) = watch::channel(Ending::Not);
+    let failure = server
+        .accept(&mut listeners, &ending, &mut termination)
+        .await;
+    listeners.stop();
+    if failure.is_none() {
+        end.send_replace(Ending::Soon);
+        let limit = server.site.limits.timeout_drain.0;
+        server.drain(limit, &mut termination).await;
+    }
+    end.send_replace(Ending::Now);
+    server.drain(GRACE, &mut termination).await;
+    // Nobody writes to the recording after its end.
+    server.sessions.shutdown().await;
+    match failure {
+        Some(failure) => Err(Stopped::with(6)(failure)),
+        None => journal.finish().map_err(Stopped::with(6)),
+    }
+}
+
+/// Listens wherever it is wanted, or nowhere.
+fn bind(wanted: &[ListenSpec]) -> Result<Listeners> {
+    let mut inherited = Inherited::take();
+    let listeners = wanted.iter().map(|spec| match &spec.place {
+        Place::New(endpoint) => Listener::bind(endpoint),
+        Place::Inherited(index) => inherited.listener(*index),
+    });
+    Listeners::of(listeners.collect::<Result<_>>()?)
+}
+
+fn open_journal(options: &Options) -> Result<Journal> {
     let clock = Clock::start();
     let recorded = journal::Settings {
         tool: concat!("helo-server ", env!("CARGO_PKG_VERSION")),
         durability: journal::Durability::Written,
         record_secrets: options.record_secrets,
     };
-    let journal = match &options.record {
+    match &options.record {
         Some(path) => Journal::create(path, &recorded, clock),
         None => Journal::nowhere(&recorded, clock),
-    };
-    let journal = journal.map_err(Stopped::with(6))?;
-    listeners
-        .announce(options.ready_file.as_deref())
-        .map_err(Stopped::with(6))?;
-    let server = Server {
-        site: Arc::new(site),
-        journal,
-        sessions: JoinSet::new(),
-        clients: HashMap::new(),
-    };
-    server.accept(&mut listeners, termination).await
-}
-
-/// Listens wherever it is wanted, or nowhere.
-fn bind(wanted: &[ListenSpec]) -> anyhow::Result<Listeners> {
-    let mut inherited = Inherited::take();
-    let listeners = wanted.iter().map(|spec| match &spec.place {
-        Place::New(endpoint) => Listener::bind(endpoint),
-        Place::Inherited(index) => inherited.listener(*index),
-    });
-    Listeners::of(listeners.collect::<anyhow::Result<_>>()?)
+    }
 }
 
 struct Server {
@@ -97,32 +122,28 @@ struct Server {
 }
 
 impl Server {
+    /// Accepts until told to end, or until nothing can be recorded any more.
     async fn accept(
-        mut self,
+        &mut self,
         listeners: &mut Listeners,
-        mut termination: Termination,
-    ) -> Result<(), Stopped> {
-        let (end, shutdown) = watch::channel(false);
+        ending: &watch::Receiver<Ending>,
+        termination: &mut Termination,
+    ) -> Option<WriteFailed> {
         loop {
             tokio::select! {
-                Some(accepted) = listeners.accept() => self.take(accepted, &shutdown),
+                Some(accepted) = listeners.accept() => self.take(accepted, ending),
                 Some(done) = self.sessions.join_next_with_id(), if !self.sessions.is_empty() => {
                     self.forget(&done);
                 }
-                () = termination.recv() => break,
-                failure = self.journal.failed() => return Err(Stopped::with(6)(failure)),
+                () = termination.recv() => return None,
+                failure = self.journal.failed() => return Some(failure),
             }
         }
-        listeners.stop();
-        end.send_replace(true);
-        self.drain(&mut termination).await;
-        self.journal.finish().map_err(Stopped::with(6))
     }
 
-    /// Lets sessions finish, but not for ever, nor against a second signal.
-    async fn drain(&mut self, termination: &mut Termination) {
+    /// Lets sessions finish, but not for ever, nor against another signal.
+    async fn drain(&mut self, limit: Duration, termination: &mut Termination) {
         tracing::info!("ending; {} sessions may finish", self.sessions.len());
-        let limit = self.site.limits.timeout_drain.0;
         let sessions = &mut self.sessions;
         let drained = async { while sessions.join_next().await.is_some() {} };
         tokio::select! {
@@ -131,7 +152,10 @@ impl Server {
         }
     }
 
-    fn take(&mut self, accepted: Accepted, shutdown: &watch::Receiver<bool>) {
+    fn take(&mut self, accepted: Accepted, ending: &watch::Receiver<Ending>) {
+        while let Some(done) = self.sessions.try_join_next_with_id() {
+            self.forget(&done);
+        }
         let client = accepted.client.ip();
         if let Some(why) = self.objection(client) {
             tracing::warn!("{}: {why}", accepted.client);
@@ -141,7 +165,7 @@ impl Server {
         let connection = Connection {
             site: Arc::clone(&self.site),
             journal: self.journal.clone(),
-            shutdown: shutdown.clone(),
+            ending: ending.clone(),
         };
         let task = self.sessions.spawn(connection.serve(accepted));
         if let Some(client) = client {

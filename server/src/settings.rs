@@ -68,6 +68,14 @@ pub struct Settings {
     tls: Option<Arc<ServerConfig>>,
 }
 
+impl Site {
+    /// Makes the places for mail, where they are missing.
+    pub fn prepare_stores(&self) -> Result<()> {
+        self.store.prepare().context("preparing --store")?;
+        self.witness.prepare().context("preparing --witness")
+    }
+}
+
 impl Settings {
     /// Checks the options.
     pub fn resolve(options: Options) -> Result<Self> {
@@ -100,8 +108,8 @@ impl Settings {
         })
     }
 
-    /// Opens the places for mail, and puts together what sessions need.
-    pub fn open(&self) -> Result<Site> {
+    /// What sessions need; no place for mail is made yet.
+    pub fn site(&self) -> Site {
         let options = &self.options;
         let local_domains = if options.local_domain.is_empty() {
             vec![options.hostname.clone()]
@@ -109,22 +117,21 @@ impl Settings {
             options.local_domain.clone()
         };
         let users = options.user.iter().map(|user| user.to_lowercase());
-        Ok(Site {
+        Site {
             hostname: options.hostname.clone(),
             local_domains,
             relay_domains: options.relay_domain.clone(),
             users: users.collect(),
             trusted: options.mynetworks.clone(),
             persona: self.persona,
-            store: Store::open(&options.store, &local_users(options))
-                .context("preparing --store")?,
-            witness: Store::open(&options.witness, &[]).context("preparing --witness")?,
-            limits: options.limits.clone(),
+            store: Store::new(&options.store, &local_users(options)),
+            witness: Store::new(&options.witness, &[]),
+            limits: options.limits.clone().with_none_as_most(),
             strict: options.strict,
             ports: self.ports.clone(),
             tls: self.tls.clone(),
             inbox: Inbox::default(),
-        })
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! What a client may do, and for how long.
 
+use std::time::Duration;
+
 use clap::Args;
 use serde::{Deserialize, Serialize};
 use serde_with::{DisplayFromStr, serde_as};
@@ -62,4 +64,31 @@ impl Default for Limits {
     fn default() -> Self {
         super::Options::default().limits
     }
+}
+
+impl Limits {
+    /// The same, with the most there is in place of every zero that means no limit.
+    #[must_use]
+    pub fn with_none_as_most(self) -> Self {
+        let forever = |period: Period| Period(or_most(period.0, Duration::MAX));
+        Self {
+            max_size: Octets(or_most(self.max_size.0, u64::MAX)),
+            max_recipients: or_most(self.max_recipients, usize::MAX),
+            max_messages: or_most(self.max_messages, u64::MAX),
+            max_errors: or_most(self.max_errors, u32::MAX),
+            max_junk: or_most(self.max_junk, u32::MAX),
+            max_connections: or_most(self.max_connections, usize::MAX),
+            max_connections_per_client: or_most(self.max_connections_per_client, usize::MAX),
+            timeout_command: forever(self.timeout_command),
+            timeout_session: forever(self.timeout_session),
+            min_rate: self.min_rate,
+            timeout_tls: forever(self.timeout_tls),
+            timeout_drain: forever(self.timeout_drain),
+            greet_pause: self.greet_pause,
+        }
+    }
+}
+
+fn or_most<T: Default + PartialEq>(limit: T, most: T) -> T {
+    if limit == T::default() { most } else { limit }
 }

@@ -17,14 +17,12 @@ pub(super) struct Helo {
 impl SessionPolicy {
     pub(super) fn hello(&mut self, name: &str, extended: bool) -> Reply {
         self.abandon();
-        self.helo = Some(Helo {
-            name: name.to_owned(),
-            extended,
-        });
+        let name = presentable(name);
         let greeting = match self.client.ip() {
             Some(address) => format!("{} greets {name} [{address}]", self.site.hostname),
             None => format!("{} greets {name}", self.site.hostname),
         };
+        self.helo = Some(Helo { name, extended });
         let code = ReplyCode::new(250);
         match code.filter(|_| extended) {
             None => Reply::of(250, "", greeting),
@@ -37,9 +35,14 @@ impl SessionPolicy {
     }
 
     fn extensions(&self) -> Vec<String> {
+        // RFC 1870 §4: zero is no fixed maximum.
+        let size = match self.site.limits.max_size.0 {
+            u64::MAX => "SIZE 0".into(),
+            most => format!("SIZE {most}"),
+        };
         let mut lines = vec![
             "PIPELINING".into(),
-            format!("SIZE {}", self.site.limits.max_size.0),
+            size,
             "8BITMIME".into(),
             "SMTPUTF8".into(),
         ];
@@ -54,4 +57,14 @@ impl SessionPolicy {
     pub(super) fn is_extended(&self) -> bool {
         self.helo.as_ref().is_some_and(|helo| helo.extended)
     }
+}
+
+/// What a client calls itself, for a reply and for a header field: no more than a
+/// domain may have, and nothing that a name or an address literal has not.
+fn presentable(name: &str) -> String {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
+    name.chars()
+        .take(255)
+        .map(|c| if fits(c) { c } else { '?' })
+        .collect()
 }

@@ -170,11 +170,15 @@ impl SessionPolicy {
 
     /// Counts a command that leads nowhere: too many of them are errors.
     fn junk(&mut self, reply: Reply) -> Reply {
-        self.counts.junk += 1;
+        self.counts.junk = self.counts.junk.saturating_add(1);
         if self.counts.junk > self.site.limits.max_junk {
-            self.counts.errors += 1;
+            self.error();
         }
         reply
+    }
+
+    fn error(&mut self) {
+        self.counts.errors = self.counts.errors.saturating_add(1);
     }
 }
 
@@ -191,12 +195,14 @@ impl Policy for SessionPolicy {
             Asked::Sasl(_) => Reply::of(503, "5.5.1", "no AUTH is under way"),
             Asked::EndOfData { .. } => {
                 let replies = self.end_of_data().await;
-                self.counts.errors += u32::from(replies.iter().any(|one| one.code().is_refusal()));
+                if replies.iter().any(|one| one.code().is_refusal()) {
+                    self.error();
+                }
                 return Answer::Replies(replies);
             }
         };
         if reply.code().is_refusal() {
-            self.counts.errors += 1;
+            self.error();
         }
         if self.counts.errors > self.site.limits.max_errors {
             return Answer::Reply(Reply::of(421, "4.7.0", "too many errors, closing"));

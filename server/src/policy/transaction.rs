@@ -37,10 +37,11 @@ impl SessionPolicy {
             return reply;
         }
         if let Some(size) = parameters.get("SIZE") {
-            match size.value.as_deref().map(str::parse::<u64>) {
-                Some(Ok(size)) if size > self.site.limits.max_size.0 => return too_big(),
-                Some(Ok(_)) => {}
-                _ => return Reply::of(501, "5.5.4", "SIZE needs a number"),
+            let most = u128::from(self.site.limits.max_size.0);
+            match size.value.as_deref().and_then(octets) {
+                Some(size) if size > most => return too_big(),
+                Some(_) => {}
+                None => return Reply::of(501, "5.5.4", "SIZE needs a number"),
             }
         }
         let body = parameters
@@ -52,7 +53,11 @@ impl SessionPolicy {
         ) {
             return Reply::of(501, "5.5.4", "BODY is 7BIT or 8BITMIME");
         }
-        let smtputf8 = parameters.get("SMTPUTF8").is_some();
+        let smtputf8 = parameters.get("SMTPUTF8");
+        if smtputf8.is_some_and(|smtputf8| smtputf8.value.is_some()) {
+            return Reply::of(501, "5.5.4", "SMTPUTF8 takes no value");
+        }
+        let smtputf8 = smtputf8.is_some();
         let mailbox = reverse_path.mailbox();
         if !smtputf8 && mailbox.is_some_and(|mailbox| !mailbox.is_ascii()) {
             return needs_smtputf8();
@@ -176,13 +181,17 @@ impl SessionPolicy {
 
     /// The verdict on a message; in LMTP, one for each recipient.
     pub(super) async fn end_of_data(&mut self) -> Vec<Reply> {
+        // A refused chunk leaves a transaction without recipients as it was.
+        let Some(incoming) = self.incoming.take() else {
+            return vec![Reply::of(502, "5.5.1", "BDAT is not offered here")];
+        };
         let envelope = self.envelope.take();
         let recipients = envelope
             .as_ref()
             .map_or(0, |envelope| envelope.recipients.len());
         self.counts.messages += 1;
         self.counts.junk = 0;
-        let verdict = self.keep(envelope).await;
+        let verdict = self.keep(incoming, envelope).await;
         let replies = match self.port.protocol {
             Protocol::Lmtp => recipients.max(1),
             Protocol::Smtp | Protocol::Submission => 1,
@@ -190,9 +199,9 @@ impl SessionPolicy {
         vec![verdict; replies]
     }
 
-    async fn keep(&mut self, envelope: Option<Envelope>) -> Reply {
-        let (Some(incoming), Some(envelope)) = (self.incoming.take(), envelope) else {
-            return Reply::of(502, "5.5.1", "BDAT is not offered here");
+    async fn keep(&self, incoming: Incoming, envelope: Option<Envelope>) -> Reply {
+        let Some(envelope) = envelope else {
+            return Reply::of(503, "5.5.1", "MAIL first");
         };
         if incoming.is_too_big() {
             return too_big();
@@ -256,6 +265,12 @@ impl From<Envelope> for inbox::Envelope {
                 .collect(),
         }
     }
+}
+
+/// `size-value = 1*20DIGIT` (RFC 1870 §4).
+fn octets(value: &str) -> Option<u128> {
+    let digits = value.len() <= 20 && value.bytes().all(|octet| octet.is_ascii_digit());
+    value.parse().ok().filter(|_| digits)
 }
 
 fn too_big() -> Reply {

@@ -20,7 +20,7 @@ use crate::inbox::Place;
 pub struct Trace<'a> {
     /// The reverse-path, brackets included.
     pub reverse_path: String,
-    /// The name given in EHLO or HELO.
+    /// The name given in EHLO or HELO, fit for a header field.
     pub helo: &'a str,
     /// The client's address; none if it came by a UNIX socket.
     pub client: Option<IpAddr>,
@@ -114,11 +114,10 @@ impl Incoming {
             Some(IpAddr::V6(address)) => format!(" ([IPv6:{address}])"),
             None => String::new(),
         };
-        // A header line is what the client said: nothing in it may end the line.
-        let helo: String = trace.helo.chars().filter(|c| !c.is_control()).collect();
         format!(
-            "Return-Path: {}\r\nReceived: from {helo}{address}\r\n\tby {} (Heloscope) with {} id {};\r\n\t{}\r\n",
+            "Return-Path: {}\r\nReceived: from {}{address}\r\n\tby {} (Heloscope) with {} id {};\r\n\t{}\r\n",
             trace.reverse_path,
+            trace.helo,
             trace.hostname,
             trace.protocol,
             self.id,

@@ -20,12 +20,20 @@ pub enum Store {
 }
 
 impl Store {
-    /// Prepares a place; the Maildirs are those of these users, or without users
-    /// the directory is one Maildir itself.
-    pub fn open(spec: &StoreSpec, users: &[String]) -> Result<Self> {
+    /// A place; the Maildirs are those of these users, or without users the
+    /// directory is one Maildir itself. Nothing is made yet.
+    pub fn new(spec: &StoreSpec, users: &[String]) -> Self {
         match spec {
-            StoreSpec::Null => Ok(Self::Nowhere),
-            StoreSpec::Maildir(directory) => Maildirs::open(directory, users).map(Self::Maildirs),
+            StoreSpec::Null => Self::Nowhere,
+            StoreSpec::Maildir(directory) => Self::Maildirs(Maildirs::new(directory, users)),
+        }
+    }
+
+    /// Makes what is missing, and sees whether it can be written to.
+    pub fn prepare(&self) -> Result<()> {
+        match self {
+            Self::Nowhere => Ok(()),
+            Self::Maildirs(maildirs) => maildirs.prepare(),
         }
     }
 }

@@ -61,8 +61,20 @@ pub struct Service {
     pub limits: Limits,
     /// How long it may do what.
     pub waits: Waits,
-    /// Becomes true when the server is to end: idle sessions are told so.
-    pub shutdown: watch::Receiver<bool>,
+    /// Whether the server is to end.
+    pub ending: watch::Receiver<Ending>,
+}
+
+/// Whether a server is to end, and what its sessions may still do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ending {
+    /// Everything: it does not end.
+    #[default]
+    Not,
+    /// Finish the transaction they are at. All others are told 421.
+    Soon,
+    /// Nothing: all are told 421, as far as they listen.
+    Now,
 }
 
 /// How long a client may do what.
@@ -135,8 +147,15 @@ pub async fn serve(
     let result = loop_.run(policy).await;
     let ended = match &result {
         Ok(ended) => *ended,
-        Err(ServeError::Wire(error)) if error.kind() == io::ErrorKind::TimedOut => Ended::TIMEOUT,
-        Err(_) => Ended::CLIENT_RESET,
+        Err(ServeError::Wire(error)) => match error.kind() {
+            io::ErrorKind::TimedOut => Ended::TIMEOUT,
+            io::ErrorKind::Interrupted => Ended::SERVER,
+            _ => Ended::CLIENT_RESET,
+        },
+        Err(ServeError::Journal(_)) => {
+            loop_.say_unrecorded().await;
+            Ended::SERVER
+        }
     };
     let recorded = loop_.record_batch();
     journal.close(service.clock.now(), ended)?;
@@ -211,11 +230,22 @@ impl Loop<'_> {
     async fn send(&mut self, bytes: &[u8]) -> Result<(), ServeError> {
         self.record_batch()?;
         self.journal.durable().await?;
-        let limit = self.service.waits.command.max(self.service.waits.handshake);
-        timeout(limit, self.stream.write(bytes))
-            .await
-            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
+        // A client that does not take its replies is as silent as one that says
+        // nothing.
+        let limit = self.service.waits.command;
+        within(limit, &self.service.ending, self.stream.write(bytes)).await?;
         Ok(())
+    }
+
+    /// What is not recorded is not passed on, but for this: RFC 5321 §3.8 has the
+    /// client take a 421 as try again later.
+    async fn say_unrecorded(&mut self) {
+        let reply = b"421 4.3.0 the session cannot be recorded\r\n";
+        let told = async {
+            self.stream.write(reply).await?;
+            self.stream.shutdown().await
+        };
+        let _ = timeout(LINGER, told).await;
     }
 
     /// Waits for the client, its time limits, or the end of the server.
@@ -225,7 +255,8 @@ impl Loop<'_> {
         let clock = self.service.clock;
         let (deadline, why) = self.deadline();
         let deadline = clock.instant(deadline);
-        let mut shutdown = self.service.shutdown.clone();
+        let between = self.session.may_be_interrupted();
+        let mut ending = self.service.ending.clone();
         tokio::select! {
             read = self.stream.read(&mut self.received) => {
                 let count = read?;
@@ -245,8 +276,11 @@ impl Loop<'_> {
                     self.session.give_up(clock.now(), &reply);
                 }
             },
-            // A session in the middle of a message is let finish it.
-            _ = shutdown.wait_for(|&ends| ends), if self.session.may_be_interrupted() => {
+            _ = ending.wait_for(|ending| match ending {
+                Ending::Not => false,
+                Ending::Soon => between,
+                Ending::Now => true,
+            }) => {
                 let reply = Reply::of(421, "4.3.2", "shutting down, closing");
                 self.session.give_up(clock.now(), &reply);
             }
@@ -298,9 +332,8 @@ impl Loop<'_> {
         let config = self.service.tls.clone();
         let config = config.ok_or_else(|| io::Error::other("TLS without a certificate"))?;
         let limit = self.service.waits.handshake;
-        let handshake = timeout(limit, self.stream.start_tls_as_server(config))
-            .await
-            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        let handshake = self.stream.start_tls_as_server(config);
+        let handshake = within(limit, &self.service.ending, handshake).await;
         let facts = match &handshake {
             Ok(()) => {
                 let sni = self.stream.server_name().map(str::to_owned);
@@ -322,10 +355,11 @@ impl Loop<'_> {
             self.stream.take_waiting(&mut self.received);
         } else {
             let read = self.stream.read(&mut self.received);
-            match timeout(pause, read).await {
-                Ok(Ok(0)) => self.session.receive_end(),
-                Ok(read) => drop(read?),
-                Err(_) => {}
+            match within(pause, &self.service.ending, read).await {
+                Ok(0) => self.session.receive_end(),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => {}
+                Err(error) => return Err(error.into()),
             }
         }
         let received = std::mem::take(&mut self.received);
@@ -355,6 +389,21 @@ impl Loop<'_> {
             }
         };
         let _ = timeout(LINGER, drained).await;
+    }
+}
+
+/// Waits for something within a time limit, and while the server may wait.
+async fn within<T>(
+    limit: Duration,
+    ending: &watch::Receiver<Ending>,
+    done: impl Future<Output = io::Result<T>>,
+) -> io::Result<T> {
+    let mut ending = ending.clone();
+    tokio::select! {
+        done = timeout(limit, done) => done.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())),
+        _ = ending.wait_for(|&ending| ending == Ending::Now) => {
+            Err(io::Error::new(io::ErrorKind::Interrupted, "the server ends"))
+        }
     }
 }
 
