@@ -9,6 +9,7 @@ use driver::clock::Clock;
 use driver::journal::{self, Durability, Journal};
 use driver::listen::{Accepted, Listeners};
 use driver::process::{Termination, survive_file_size_limit};
+use driver::socket::{Endpoint, Socket};
 use shared::recording::OpenFacts;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -47,7 +48,8 @@ async fn serve(options: cli::Proxy) -> Result<(), Stopped> {
         .and_then(|termination| survive_file_size_limit().map(|()| termination))
         .map_err(Stopped::with(3))?;
     let clock = Clock::start();
-    let mut listeners = Listeners::bind(&options.listen).map_err(Stopped::with(3))?;
+    let wanted: Vec<Endpoint> = options.listen.iter().copied().map(Endpoint::Tcp).collect();
+    let mut listeners = Listeners::bind(&wanted).map_err(Stopped::with(3))?;
     let journal = open_journal(&options, clock).map_err(Stopped::with(6))?;
     listeners
         .announce(options.ready_file.as_deref())
@@ -108,7 +110,16 @@ async fn session(
     journal: Journal,
     ending: watch::Receiver<bool>,
 ) {
-    let Accepted { tcp, client, local } = accepted;
+    let Accepted {
+        socket: Socket::Tcp(tcp),
+        client,
+        local,
+        ..
+    } = accepted
+    else {
+        // Only TCP is listened on.
+        return;
+    };
     let connected = connect(&options).await;
     let upstream = connected
         .as_ref()

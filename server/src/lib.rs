@@ -4,11 +4,14 @@
 //! code in it that opens an SMTP connection. What it accepts for foreign domains
 //! is recorded, and kept in the witness Maildir if one is named.
 //!
-//! [`cli`] is what the user may say, [`settings`] what it means, [`listener`]
-//! accepts connections, [`policy`] decides what each command is answered, and
-//! [`store`] keeps what was received.
+//! [`cli`] and [`config`] are what the user may say, [`settings`] what it means,
+//! [`listener`] accepts connections, [`policy`] decides what each command is
+//! answered, [`store`] keeps what was received, and [`inbox`] knows of it.
 
 pub mod cli;
+pub mod config;
+mod connection;
+pub mod inbox;
 pub mod listener;
 pub mod policy;
 pub mod settings;
@@ -17,15 +20,18 @@ pub mod store;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{ArgMatches, CommandFactory, FromArgMatches};
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, Run};
 use crate::settings::Settings;
 
 /// The program: parses, resolves, runs, and says how it went.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(with_default_command(arguments)) {
-        Ok(cli) => cli,
+    let parsed = Cli::command()
+        .try_get_matches_from(with_default_command(arguments))
+        .and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
+    let (cli, matches) = match parsed {
+        Ok(parsed) => parsed,
         Err(error) => {
             let _ = error.print();
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
@@ -37,10 +43,32 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             policy::persona::list();
             ExitCode::SUCCESS
         }
-        Command::Run(arguments) => match Settings::resolve(arguments) {
-            Ok(settings) => finish(listener::run(settings)),
+        Command::Run(run) => serve(*run, matches.subcommand_matches("run")),
+    }
+}
+
+fn serve(run: Run, matches: Option<&ArgMatches>) -> ExitCode {
+    let options = match (&run.config, matches) {
+        (Some(path), Some(matches)) => run.options.over_file(path, matches),
+        _ => Ok(run.options),
+    };
+    let options = match options {
+        Ok(options) => options,
+        Err(error) => return fail(&error, 2),
+    };
+    if run.print_config {
+        return match options.to_toml() {
+            Ok(text) => {
+                anstream::print!("{text}");
+                ExitCode::SUCCESS
+            }
             Err(error) => fail(&error, 2),
-        },
+        };
+    }
+    match Settings::resolve(options) {
+        Ok(_) if run.check_config => ExitCode::SUCCESS,
+        Ok(settings) => finish(listener::run(&settings)),
+        Err(error) => fail(&error, 2),
     }
 }
 

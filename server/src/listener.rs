@@ -1,23 +1,24 @@
 //! Accepts connections, within limits, until told to end.
 
+use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, Result};
 use driver::clock::Clock;
-use driver::journal::{self, Journal};
-use driver::listen::{Accepted, Listeners};
+use driver::journal::{self, Journal, WriteFailed};
+use driver::listen::{Accepted, Inherited, Listener, Listeners};
 use driver::process::{Termination, survive_file_size_limit};
-use driver::serve::{ServeError, Service, serve};
+use driver::serve::Ending;
+use driver::socket::Socket;
 use driver::stream::Stream;
-use shared::codec::Limits;
-use shared::recording::OpenFacts;
-use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinSet};
 
-use crate::policy::SessionPolicy;
-use crate::settings::Settings;
+use crate::config::{ListenSpec, Options, Place};
+use crate::connection::Connection;
+use crate::settings::{Settings, Site};
 
 /// Why the server ended otherwise than asked.
 #[derive(Debug)]
@@ -28,124 +29,179 @@ pub struct Stopped {
     pub status: u8,
 }
 
-/// How long sessions may take to finish once the server is told to end.
-const DRAIN: Duration = Duration::from_secs(30);
+impl Stopped {
+    /// Makes an error one that has that status.
+    fn with<E: Into<anyhow::Error>>(status: u8) -> impl Fn(E) -> Self {
+        move |error| Self {
+            error: error.into(),
+            status,
+        }
+    }
+}
+
+/// How long sessions may take to say that they end.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// Serves until SIGINT or SIGTERM.
-pub fn run(settings: Settings) -> Result<(), Stopped> {
-    let runtime = tokio::runtime::Runtime::new().map_err(|error| Stopped {
-        error: error.into(),
-        status: 3,
-    })?;
-    runtime.block_on(Server::start(settings)?.accept())
+pub fn run(settings: &Settings) -> Result<(), Stopped> {
+    let runtime = tokio::runtime::Runtime::new().map_err(Stopped::with(3))?;
+    runtime.block_on(serve(settings))
+}
+
+/// Takes its ports first, as root where it must be, then becomes who it is to be,
+/// and only then makes files.
+async fn serve(settings: &Settings) -> Result<(), Stopped> {
+    let mut termination = Termination::listen()
+        .and_then(|termination| survive_file_size_limit().map(|()| termination))
+        .context("listening for signals")
+        .map_err(Stopped::with(3))?;
+    let options = &settings.options;
+    let mut listeners = bind(&options.listen).map_err(Stopped::with(3))?;
+    driver::process::become_user(options.run_as.as_deref()).map_err(Stopped::with(2))?;
+    let site = settings.site();
+    site.prepare_stores().map_err(Stopped::with(6))?;
+    let journal = open_journal(options).map_err(Stopped::with(6))?;
+    listeners
+        .announce(options.ready_file.as_deref())
+        .map_err(Stopped::with(6))?;
+    let mut server = Server {
+        site: Arc::new(site),
+        journal: journal.clone(),
+        sessions: JoinSet::new(),
+        clients: HashMap::new(),
+    };
+    let (end, ending) = watch::channel(Ending::Not);
+    let failure = server
+        .accept(&mut listeners, &ending, &mut termination)
+        .await;
+    listeners.stop();
+    if failure.is_none() {
+        end.send_replace(Ending::Soon);
+        let limit = server.site.limits.timeout_drain.0;
+        server.drain(limit, &mut termination).await;
+    }
+    end.send_replace(Ending::Now);
+    server.drain(GRACE, &mut termination).await;
+    // Nobody writes to the recording after its end.
+    server.sessions.shutdown().await;
+    match failure {
+        Some(failure) => Err(Stopped::with(6)(failure)),
+        None => journal.finish().map_err(Stopped::with(6)),
+    }
+}
+
+/// Listens wherever it is wanted, or nowhere.
+fn bind(wanted: &[ListenSpec]) -> Result<Listeners> {
+    let mut inherited = Inherited::take();
+    let listeners = wanted.iter().map(|spec| match &spec.place {
+        Place::New(endpoint) => Listener::bind(endpoint),
+        Place::Inherited(index) => inherited.listener(*index),
+    });
+    Listeners::of(listeners.collect::<Result<_>>()?)
+}
+
+fn open_journal(options: &Options) -> Result<Journal> {
+    let clock = Clock::start();
+    let recorded = journal::Settings {
+        tool: concat!("helo-server ", env!("CARGO_PKG_VERSION")),
+        durability: journal::Durability::Written,
+        record_secrets: options.record_secrets,
+    };
+    match &options.record {
+        Some(path) => Journal::create(path, &recorded, clock),
+        None => Journal::nowhere(&recorded, clock),
+    }
 }
 
 struct Server {
-    settings: Settings,
-    clock: Clock,
+    site: Arc<Site>,
     journal: Journal,
+    sessions: JoinSet<()>,
+    /// Whose sessions they are, to know how many each client has.
+    clients: HashMap<Id, IpAddr>,
 }
 
 impl Server {
-    fn start(settings: Settings) -> Result<Self, Stopped> {
-        let clock = Clock::start();
-        let recorded = journal::Settings {
-            tool: concat!("helo-server ", env!("CARGO_PKG_VERSION")),
-            durability: journal::Durability::Written,
-            record_secrets: settings.run.record_secrets,
-        };
-        let journal = match &settings.run.record {
-            Some(path) => Journal::create(path, &recorded, clock),
-            None => Journal::nowhere(&recorded, clock),
-        };
-        let journal = journal.map_err(|error| Stopped { error, status: 6 })?;
-        Ok(Self {
-            settings,
-            clock,
-            journal,
-        })
-    }
-
-    async fn accept(self) -> Result<(), Stopped> {
-        let cannot_bind = |error| Stopped { error, status: 3 };
-        let mut termination = Termination::listen()
-            .and_then(|termination| survive_file_size_limit().map(|()| termination))
-            .context("listening for signals")
-            .map_err(cannot_bind)?;
-        let mut listeners = Listeners::bind(&self.settings.run.listen).map_err(cannot_bind)?;
-        listeners
-            .announce(self.settings.run.ready_file.as_deref())
-            .map_err(|error| Stopped { error, status: 6 })?;
-        let (end, shutdown) = watch::channel(false);
-        let service = Service {
-            clock: self.clock,
-            tls: self.settings.tls.clone(),
-            limits: Limits::DEFAULT,
-            patience: self.settings.patience,
-            shutdown,
-        };
-        let mut sessions = JoinSet::new();
+    /// Accepts until told to end, or until nothing can be recorded any more.
+    async fn accept(
+        &mut self,
+        listeners: &mut Listeners,
+        ending: &watch::Receiver<Ending>,
+        termination: &mut Termination,
+    ) -> Option<WriteFailed> {
         loop {
             tokio::select! {
-                Some(connection) = listeners.accept() => {
-                    self.take(connection, &service, &mut sessions);
+                Some(accepted) = listeners.accept() => self.take(accepted, ending),
+                Some(done) = self.sessions.join_next_with_id(), if !self.sessions.is_empty() => {
+                    self.forget(&done);
                 }
-                Some(_) = sessions.join_next(), if !sessions.is_empty() => {}
-                () = termination.recv() => break,
-                failure = self.journal.failed() => {
-                    return Err(Stopped { error: failure.into(), status: 6 });
-                }
+                () = termination.recv() => return None,
+                failure = self.journal.failed() => return Some(failure),
             }
         }
-        listeners.stop();
-        end.send_replace(true);
-        tracing::info!("ending; {} sessions may finish", sessions.len());
-        let drained = async { while sessions.join_next().await.is_some() {} };
-        tokio::select! {
-            _ = tokio::time::timeout(DRAIN, drained) => {}
-            () = termination.recv() => {}
-        }
-        self.journal.finish().map_err(|error| Stopped {
-            error: error.into(),
-            status: 6,
-        })
     }
 
-    fn take(&self, connection: Accepted, service: &Service, sessions: &mut JoinSet<()>) {
-        let Accepted { tcp, client, local } = connection;
-        if sessions.len() >= self.settings.run.max_connections {
-            tracing::warn!("{client}: too many connections");
-            sessions.spawn(turn_away(tcp));
+    /// Lets sessions finish, but not for ever, nor against another signal.
+    async fn drain(&mut self, limit: Duration, termination: &mut Termination) {
+        tracing::info!("ending; {} sessions may finish", self.sessions.len());
+        let sessions = &mut self.sessions;
+        let drained = async { while sessions.join_next().await.is_some() {} };
+        tokio::select! {
+            _ = tokio::time::timeout(limit, drained) => {}
+            () = termination.recv() => {}
+        }
+    }
+
+    fn take(&mut self, accepted: Accepted, ending: &watch::Receiver<Ending>) {
+        while let Some(done) = self.sessions.try_join_next_with_id() {
+            self.forget(&done);
+        }
+        let client = accepted.client.ip();
+        if let Some(why) = self.objection(client) {
+            tracing::warn!("{}: {why}", accepted.client);
+            self.sessions.spawn(turn_away(accepted.socket, why));
             return;
         }
-        let facts = OpenFacts {
-            role: "server",
-            client: Some(client.to_string()),
-            listener: Some(local.to_string()),
-            ..OpenFacts::default()
+        let connection = Connection {
+            site: Arc::clone(&self.site),
+            journal: self.journal.clone(),
+            ending: ending.clone(),
         };
-        let Ok(mut journal) = self.journal.session(facts) else {
-            // The loop hears of it from the journal itself.
-            return;
+        let task = self.sessions.spawn(connection.serve(accepted));
+        if let Some(client) = client {
+            self.clients.insert(task.id(), client);
+        }
+    }
+
+    /// Why a client may not come in now.
+    fn objection(&self, client: Option<IpAddr>) -> Option<&'static str> {
+        let limits = &self.site.limits;
+        if self.sessions.len() >= limits.max_connections {
+            return Some("too many connections");
+        }
+        let most = limits.max_connections_per_client;
+        let of_client = || {
+            let same = self.clients.values().filter(|one| Some(**one) == client);
+            same.count()
         };
-        let service = service.clone();
-        let site = Arc::clone(&self.settings.site);
-        sessions.spawn(async move {
-            let mut policy = SessionPolicy::new(site, service.clock, client.ip());
-            match serve(Stream::new(tcp), &service, &mut policy, &mut journal).await {
-                Ok(()) => tracing::debug!("{client}: ended"),
-                Err(ServeError::Wire(error)) => tracing::info!("{client}: {error}"),
-                Err(error @ ServeError::Journal(_)) => tracing::error!("{client}: {error}"),
-            }
-        });
+        (most > 0 && client.is_some() && of_client() >= most)
+            .then_some("too many connections from you")
+    }
+
+    fn forget(&mut self, done: &Result<(Id, ()), tokio::task::JoinError>) {
+        let id = match done {
+            Ok((id, ())) => *id,
+            Err(error) => error.id(),
+        };
+        self.clients.remove(&id);
     }
 }
 
-async fn turn_away(tcp: TcpStream) {
-    let mut stream = Stream::new(tcp);
-    let reply = b"421 4.3.2 too many connections, try again later\r\n";
+async fn turn_away(socket: Socket, why: &str) {
+    let mut stream = Stream::new(socket);
+    let reply = format!("421 4.3.2 {why}, try again later\r\n");
     let told = async {
-        stream.write(reply).await?;
+        stream.write(reply.as_bytes()).await?;
         stream.shutdown().await
     };
     let _ = tokio::time::timeout(Duration::from_secs(10), told).await;

@@ -1,14 +1,14 @@
 //! What the options mean, checked.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use driver::tls::ServerConfig;
 use ipnet::IpNet;
 use shared::address::Domain;
 
-use crate::cli::{RelayPolicy, Run};
+use crate::config::{Limits, ListenSpec, Options, Protocol, RelayPolicy, TlsMode};
+use crate::inbox::Inbox;
 use crate::policy::persona::{self, Persona};
 use crate::store::Store;
 
@@ -19,80 +19,140 @@ pub struct Site {
     pub hostname: Domain,
     /// The domains it is the final destination for.
     pub local_domains: Vec<Domain>,
+    /// The domains it would relay for.
+    pub relay_domains: Vec<Domain>,
     /// Its users, in lower case.
     pub users: Vec<String>,
     /// Clients that may send to foreign domains.
     pub trusted: Vec<IpNet>,
-    /// Everybody may.
-    pub relay_policy: RelayPolicy,
     /// In which way it is wrong.
     pub persona: &'static Persona,
     /// Where mail for users goes.
     pub store: Store,
     /// Where mail for foreign domains goes.
     pub witness: Store,
-    /// The largest message, in octets.
-    pub max_size: u64,
-    /// The most recipients of one message.
-    pub max_recipients: usize,
-    /// STARTTLS is offered.
-    pub offers_tls: bool,
+    /// What a client may do.
+    pub limits: Limits,
+    /// What is only tolerated is refused.
+    pub strict: bool,
+    /// The listeners, in the order of the options.
+    pub ports: Vec<Port>,
+    /// For STARTTLS and implicit TLS.
+    pub tls: Option<Arc<ServerConfig>>,
+    /// What was received.
+    pub inbox: Inbox,
 }
 
-/// The options, checked.
+/// The terms on which one listener serves.
+#[derive(Clone, Debug)]
+pub struct Port {
+    /// How it is called.
+    pub name: String,
+    /// What is spoken.
+    pub protocol: Protocol,
+    /// When TLS begins.
+    pub tls: TlsMode,
+    /// No transaction without TLS.
+    pub require_tls: bool,
+    /// Who may send to foreign domains.
+    pub relay_policy: RelayPolicy,
+}
+
+/// The options, checked; nothing is made or opened yet but keys.
 #[derive(Debug)]
 pub struct Settings {
-    /// As given, for what concerns sockets and files.
-    pub run: Box<Run>,
-    /// For the sessions.
-    pub site: Arc<Site>,
-    /// For STARTTLS.
-    pub tls: Option<Arc<ServerConfig>>,
-    /// How long a client may be silent.
-    pub patience: Duration,
+    /// As given.
+    pub options: Options,
+    persona: &'static Persona,
+    ports: Vec<Port>,
+    tls: Option<Arc<ServerConfig>>,
+}
+
+impl Site {
+    /// Makes the places for mail, where they are missing.
+    pub fn prepare_stores(&self) -> Result<()> {
+        self.store.prepare().context("preparing --store")?;
+        self.witness.prepare().context("preparing --witness")
+    }
 }
 
 impl Settings {
     /// Checks the options.
-    pub fn resolve(run: Box<Run>) -> Result<Self> {
-        let Some(persona) = persona::named(&run.persona) else {
-            bail!("no persona '{}' (see: helo-server personas)", run.persona);
+    pub fn resolve(options: Options) -> Result<Self> {
+        let Some(persona) = persona::named(&options.persona) else {
+            bail!(
+                "no persona '{}' (see: helo-server personas)",
+                options.persona
+            );
         };
-        let tls = match (&run.tls_cert, &run.tls_key) {
-            _ if run.no_tls => None,
+        if options.listen.is_empty() {
+            bail!("there is nothing to listen on");
+        }
+        let ports: Vec<Port> = options
+            .listen
+            .iter()
+            .map(|spec| Port::new(spec, &options))
+            .collect();
+        let wants_tls = ports.iter().any(|port| port.tls != TlsMode::None);
+        let tls = match (&options.tls_cert, &options.tls_key) {
+            _ if !wants_tls => None,
             (Some(chain), Some(key)) => Some(driver::tls::loaded(chain, key)?),
-            _ => Some(driver::tls::minted(&names_for_certificate(&run))?),
-        };
-        let site = Site {
-            hostname: run.hostname.clone(),
-            local_domains: if run.local_domain.is_empty() {
-                vec![run.hostname.clone()]
-            } else {
-                run.local_domain.clone()
-            },
-            users: run.user.iter().map(|user| user.to_lowercase()).collect(),
-            trusted: run.mynetworks.clone(),
-            relay_policy: run.relay_policy,
-            persona,
-            store: Store::open(run.maildir.as_deref(), &local_users(&run))
-                .context("preparing --maildir")?,
-            witness: Store::open(run.witness.as_deref(), &[]).context("preparing --witness")?,
-            max_size: run.max_size,
-            max_recipients: run.max_recipients,
-            offers_tls: tls.is_some(),
+            (None, None) => Some(driver::tls::minted(&names_for_certificate(&options))?),
+            _ => bail!("tls-cert and tls-key belong together"),
         };
         Ok(Self {
-            site: Arc::new(site),
+            options,
+            persona,
+            ports,
             tls,
-            patience: Duration::from_secs(run.timeout.max(1)),
-            run,
         })
+    }
+
+    /// What sessions need; no place for mail is made yet.
+    pub fn site(&self) -> Site {
+        let options = &self.options;
+        let local_domains = if options.local_domain.is_empty() {
+            vec![options.hostname.clone()]
+        } else {
+            options.local_domain.clone()
+        };
+        let users = options.user.iter().map(|user| user.to_lowercase());
+        Site {
+            hostname: options.hostname.clone(),
+            local_domains,
+            relay_domains: options.relay_domain.clone(),
+            users: users.collect(),
+            trusted: options.mynetworks.clone(),
+            persona: self.persona,
+            store: Store::new(&options.store, &local_users(options)),
+            witness: Store::new(&options.witness, &[]),
+            limits: options.limits.clone().with_none_as_most(),
+            strict: options.strict,
+            ports: self.ports.clone(),
+            tls: self.tls.clone(),
+            inbox: Inbox::default(),
+        }
     }
 }
 
-fn names_for_certificate(run: &Run) -> Vec<String> {
-    let mut names: Vec<String> = std::iter::once(&run.hostname)
-        .chain(&run.local_domain)
+impl Port {
+    fn new(spec: &ListenSpec, options: &Options) -> Self {
+        Self {
+            name: spec.name.clone().unwrap_or_else(|| spec.place.to_string()),
+            protocol: spec.protocol,
+            tls: match spec.tls {
+                TlsMode::StartTls if options.no_tls => TlsMode::None,
+                mode => mode,
+            },
+            require_tls: spec.require_tls,
+            relay_policy: spec.relay_policy.unwrap_or(options.relay_policy),
+        }
+    }
+}
+
+fn names_for_certificate(options: &Options) -> Vec<String> {
+    let mut names: Vec<String> = std::iter::once(&options.hostname)
+        .chain(&options.local_domain)
         .filter_map(|domain| domain.name().map(str::to_owned))
         .filter(|name| name.is_ascii())
         .collect();
@@ -101,8 +161,8 @@ fn names_for_certificate(run: &Run) -> Vec<String> {
     names
 }
 
-fn local_users(run: &Run) -> Vec<String> {
-    let own = run.user.iter().map(|user| user.to_lowercase());
+fn local_users(options: &Options) -> Vec<String> {
+    let own = options.user.iter().map(|user| user.to_lowercase());
     own.chain(crate::policy::ALWAYS.map(str::to_owned))
         .collect()
 }

@@ -16,6 +16,7 @@
 //! | [`stage`] | which command may follow which |
 //! | [`deviation`] | every departure from an RFC that we can name |
 //! | [`session`] | the observer, and the client's and server's halves built on it |
+//! | [`quantity`] | times and sizes as people write them |
 //! | [`recording`] | the format on disk, its reader, redaction, the text transcript |
 //! | [`check`] | what is asked of a server, and how the answer is judged |
 //! | [`diagnosis`] | what a refusal usually means |
@@ -50,6 +51,7 @@ pub mod grammar;
 pub mod message;
 pub mod parameter;
 pub mod path;
+pub mod quantity;
 pub mod recording;
 pub mod replay;
 pub mod reply;

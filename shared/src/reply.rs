@@ -265,14 +265,23 @@ fn after_word(text: &[u8]) -> &[u8] {
     end.and_then(|end| text.get(end + 1..)).unwrap_or(b"")
 }
 
-/// A line of our own never contains a line end, whatever went into it.
-fn one_line(text: String) -> String {
+/// A line of our own never contains a line end, whatever went into it, and is
+/// never too long.
+fn one_line(mut text: String) -> String {
     if text.contains(['\r', '\n']) {
-        text.replace(['\r', '\n'], " ")
-    } else {
-        text
+        text = text.replace(['\r', '\n'], " ");
     }
+    let mut end = text.len().min(TEXT);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.truncate(end);
+    text
 }
+
+/// The most octets of text in a line of ours: with a reply code, an enhanced
+/// status code and CRLF that makes the 512 of RFC 5321 §4.5.3.1.5.
+const TEXT: usize = 512 - "550-5.999.999 \r\n".len();
 
 #[cfg(test)]
 mod tests {
@@ -318,6 +327,15 @@ mod tests {
         assert_eq!(Reply::parse(b"250-a\r\n"), None);
         assert_eq!(Reply::parse(b"250 a\r\n250 b\r\n"), None);
         assert_eq!(Reply::parse(b""), None);
+    }
+
+    #[test]
+    fn our_own_lines_are_never_too_long() {
+        for text in ["x".repeat(9000), "\u{fc}".repeat(9000)] {
+            let mut wire = Vec::new();
+            Reply::of(550, "5.999.999", text).encode(&mut wire);
+            assert!((511..=512).contains(&wire.len()), "{}", wire.len());
+        }
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! What each command is answered.
 
+mod hello;
 pub mod persona;
 mod recipient;
 mod session;
+mod transaction;
 
-pub use session::SessionPolicy;
+pub use session::{Served, SessionPolicy};
 
 /// Users that every domain must have (RFC 5321 §4.5.1, RFC 2142 §4).
 pub const ALWAYS: [&str; 2] = ["postmaster", "abuse"];

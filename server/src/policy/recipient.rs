@@ -8,7 +8,7 @@ use shared::reply::Reply;
 
 use super::ALWAYS;
 use super::persona::Relays;
-use crate::cli::RelayPolicy;
+use crate::config::RelayPolicy;
 use crate::settings::Site;
 
 /// A recipient that was taken.
@@ -23,14 +23,31 @@ pub(super) enum Recipient {
     Foreign,
 }
 
+/// What counts about a client when it wants to send to foreign domains.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Client {
+    /// Its address; none for one on this very machine, by a UNIX socket.
+    pub(super) address: Option<IpAddr>,
+    /// What its listener allows.
+    pub(super) relay_policy: RelayPolicy,
+}
+
 impl Site {
-    /// Decides on a recipient of a client with that address.
-    pub(super) fn recipient(&self, path: &ForwardPath, client: IpAddr) -> Result<Recipient, Reply> {
+    /// Decides on a recipient of a client.
+    pub(super) fn recipient(
+        &self,
+        path: &ForwardPath,
+        client: &Client,
+    ) -> Result<Recipient, Reply> {
         let Some(mailbox) = path.mailbox() else {
             return Ok(Recipient::Local {
                 user: "postmaster".into(),
             });
         };
+        if self.relay_domains.contains(mailbox.domain()) {
+            // A backup MX knows no mailboxes: RFC 5321 §3.6.2.
+            return Ok(Recipient::Foreign);
+        }
         if !self.is_local(mailbox.domain()) {
             return self.foreign(client);
         }
@@ -44,13 +61,17 @@ impl Site {
     }
 
     /// Whether that client may send to foreign domains.
-    fn foreign(&self, client: IpAddr) -> Result<Recipient, Reply> {
+    fn foreign(&self, client: &Client) -> Result<Recipient, Reply> {
         let trusted = || {
-            let client = client.to_canonical();
-            self.trusted.iter().any(|network| network.contains(&client))
+            client.address.is_none_or(|address| {
+                let address = address.to_canonical();
+                self.trusted
+                    .iter()
+                    .any(|network| network.contains(&address))
+            })
         };
         let allowed = self.persona.relays == Relays::ForAnyone
-            || self.relay_policy == RelayPolicy::Open
+            || client.relay_policy == RelayPolicy::Open
             || trusted();
         allowed
             .then_some(Recipient::Foreign)

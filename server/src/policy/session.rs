@@ -1,79 +1,136 @@
-//! One client's session: its envelope, and the answer to each command.
+//! One client's session: the answer to each command.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use driver::clock::Clock;
 use driver::serve::{Answer, Policy};
+use driver::socket::Endpoint;
+use driver::stream::Stream;
 use driver::tls::Facts;
-use shared::command::{Command, Heard};
-use shared::parameter::Parameters;
-use shared::path::{ForwardPath, ReversePath};
-use shared::reply::{Reply, ReplyCode};
+use shared::command::{Command, Heard, Verb};
+use shared::deviation::Deviation;
+use shared::reply::Reply;
 use shared::session::{Asked, ServerSession};
 
-use super::recipient::Recipient;
-use crate::settings::Site;
-use crate::store::{Incoming, Trace};
-
-/// After so many refused commands a session is ended: RFC 5321 §4.3.2 lets a
-/// server defend itself with 421.
-const MOST_ERRORS: u32 = 100;
+use super::hello::Helo;
+use super::transaction::Envelope;
+use crate::config::{Protocol, TlsMode};
+use crate::settings::{Port, Site};
+use crate::store::Incoming;
 
 /// The policy of one session.
 #[derive(Debug)]
 pub struct SessionPolicy {
-    site: Arc<Site>,
-    clock: Clock,
-    client: IpAddr,
-    helo: Option<Helo>,
-    envelope: Option<Envelope>,
-    incoming: Option<Incoming>,
-    errors: u32,
-    in_tls: bool,
+    pub(super) site: Arc<Site>,
+    pub(super) port: Port,
+    pub(super) clock: Clock,
+    /// The session in the recording.
+    pub(super) session: u64,
+    pub(super) client: Endpoint,
+    pub(super) helo: Option<Helo>,
+    pub(super) envelope: Option<Envelope>,
+    pub(super) incoming: Option<Incoming>,
+    pub(super) counts: Counts,
+    pub(super) in_tls: bool,
+    pub(super) tls_version: Option<String>,
 }
 
-#[derive(Debug)]
-struct Helo {
-    name: String,
-    extended: bool,
+/// What a client has done so far, where it may not do so for ever.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    pub(super) errors: u32,
+    /// Commands that lead nowhere, since the last message.
+    pub(super) junk: u32,
+    pub(super) messages: u64,
 }
 
-#[derive(Debug)]
-struct Envelope {
-    reverse_path: ReversePath,
-    smtputf8: bool,
-    recipients: Vec<Recipient>,
+/// Who is served, and where.
+#[derive(Clone, Debug)]
+pub struct Served {
+    /// The listener it came in by, counted from 0.
+    pub listener: usize,
+    /// The client.
+    pub client: Endpoint,
+    /// The session in the recording.
+    pub session: u64,
 }
 
 impl SessionPolicy {
-    /// The policy for a client with that address.
-    pub fn new(site: Arc<Site>, clock: Clock, client: IpAddr) -> Self {
-        Self {
+    /// The policy for a client; none if there is no such listener.
+    pub fn new(site: Arc<Site>, clock: Clock, served: Served) -> Option<Self> {
+        let port = site.ports.get(served.listener)?.clone();
+        Some(Self {
             site,
+            port,
             clock,
-            client,
+            session: served.session,
+            client: served.client,
             helo: None,
             envelope: None,
             incoming: None,
-            errors: 0,
+            counts: Counts::default(),
             in_tls: false,
-        }
+            tls_version: None,
+        })
     }
 
     fn command(&mut self, heard: &Heard, session: &ServerSession) -> Reply {
-        let objection = session.objection(heard);
-        match (&heard.command, objection) {
-            (Ok(command), None) => self.sound(command),
-            (_, Some(objection)) => objection,
+        if let Some(reply) = self.intolerance(heard) {
+            return reply;
+        }
+        match (&heard.command, session.objection(heard)) {
+            (Ok(command), objection) => {
+                if let Some(reply) = self.demand(command) {
+                    return reply;
+                }
+                objection.unwrap_or_else(|| self.sound(command))
+            }
             (Err(error), None) => error.reply(),
+            (_, Some(objection)) => objection,
         }
     }
 
+    /// What a strict server has against a command that can be understood.
+    fn intolerance(&self, heard: &Heard) -> Option<Reply> {
+        // RFC 6531 §3.1 allows them in EHLO's successors; addresses are judged apart.
+        let odd = |one: &&Deviation| **one != Deviation::EightBit;
+        let deviation = heard.deviations.iter().find(odd)?;
+        self.site.strict.then(|| match deviation {
+            Deviation::TalkBeforeGreeting | Deviation::UnannouncedPipelining => {
+                Reply::of(503, "5.5.0", "improper use of command pipelining")
+            }
+            other => Reply::of(501, "5.5.2", format!("bad syntax: {other}")),
+        })
+    }
+
+    /// What must be before this command, whatever its place in the session.
+    fn demand(&self, command: &Command) -> Option<Reply> {
+        let free = matches!(
+            command,
+            Command::Ehlo(_)
+                | Command::Helo(_)
+                | Command::Lhlo(_)
+                | Command::Noop
+                | Command::Quit
+                | Command::Rset
+                | Command::StartTls
+                | Command::Help(_)
+        );
+        // RFC 3207 §4.
+        (self.port.require_tls && !self.in_tls && !free)
+            .then(|| Reply::of(530, "5.7.0", "must issue a STARTTLS command first"))
+    }
+
     fn sound(&mut self, command: &Command) -> Reply {
+        let lmtp = self.port.protocol == Protocol::Lmtp;
         match command {
-            Command::Ehlo(name) => self.hello(name, true),
+            // RFC 2033 §4.1: EHLO and HELO are no LMTP, and LHLO is no SMTP.
+            Command::Ehlo(_) | Command::Helo(_) if lmtp => {
+                Reply::of(500, "5.5.1", "this is LMTP: say LHLO")
+            }
+            Command::Lhlo(_) if !lmtp => Reply::of(500, "5.5.1", "this is SMTP: say EHLO"),
+            Command::Ehlo(name) | Command::Lhlo(name) => self.hello(name, true),
             Command::Helo(name) => self.hello(name, false),
             Command::Mail {
                 reverse_path,
@@ -85,207 +142,43 @@ impl SessionPolicy {
             } => self.rcpt(forward_path, parameters),
             Command::Data => self.data(),
             Command::Rset => {
-                self.envelope = None;
-                Reply::of(250, "2.0.0", "forgotten")
+                self.abandon();
+                self.junk(Reply::of(250, "2.0.0", "forgotten"))
             }
-            Command::Noop => Reply::of(250, "2.0.0", "still here"),
+            Command::Noop => self.junk(Reply::of(250, "2.0.0", "still here")),
             Command::Quit => Reply::of(221, "2.0.0", format!("{} closing", self.site.hostname)),
             // The same for everybody, so that it tells nobody anything
             // (RFC 5321 §7.3).
-            Command::Vrfy(_) => Reply::of(252, "2.5.2", "send some mail and see"),
-            Command::Help(_) => Reply::of(214, "2.0.0", "RFC 5321 has all the help there is"),
-            Command::StartTls if self.site.offers_tls => Reply::of(220, "2.0.0", "go ahead"),
+            Command::Vrfy(_) => self.junk(Reply::of(252, "2.5.2", "send some mail and see")),
+            Command::Help(_) => self.junk(Reply::of(
+                214,
+                "2.0.0",
+                "RFC 5321 has all the help there is",
+            )),
+            Command::StartTls if self.port.tls == TlsMode::StartTls => {
+                Reply::of(220, "2.0.0", "go ahead")
+            }
             Command::Expn(_)
             | Command::Etrn(_)
             | Command::StartTls
             | Command::Auth { .. }
-            | Command::Lhlo(_)
             | Command::Xclient(_)
             | Command::Bdat { .. } => Reply::of(502, "5.5.1", "not offered here"),
             _ => Reply::of(500, "5.5.1", "command not recognized"),
         }
     }
 
-    fn hello(&mut self, name: &str, extended: bool) -> Reply {
-        self.envelope = None;
-        self.helo = Some(Helo {
-            name: name.to_owned(),
-            extended,
-        });
-        let greeting = format!("{} greets {name} [{}]", self.site.hostname, self.client);
-        let code = ReplyCode::new(250);
-        match code.filter(|_| extended) {
-            None => Reply::of(250, "", greeting),
-            Some(code) => {
-                let mut lines = vec![greeting];
-                lines.extend(self.extensions());
-                Reply::multi(code, lines)
-            }
+    /// Counts a command that leads nowhere: too many of them are errors.
+    fn junk(&mut self, reply: Reply) -> Reply {
+        self.counts.junk = self.counts.junk.saturating_add(1);
+        if self.counts.junk > self.site.limits.max_junk {
+            self.error();
         }
+        reply
     }
 
-    fn extensions(&self) -> Vec<String> {
-        let mut lines = vec![
-            "PIPELINING".into(),
-            format!("SIZE {}", self.site.max_size),
-            "8BITMIME".into(),
-            "SMTPUTF8".into(),
-        ];
-        if self.site.offers_tls && !self.in_tls {
-            lines.push("STARTTLS".into());
-        }
-        lines.push("ENHANCEDSTATUSCODES".into());
-        lines
-    }
-
-    fn mail(&mut self, reverse_path: &ReversePath, parameters: &Parameters) -> Reply {
-        let known = ["SIZE", "BODY", "SMTPUTF8"];
-        if let Err(reply) = self.check_parameters(parameters, &known) {
-            return reply;
-        }
-        if let Some(size) = parameters.get("SIZE") {
-            match size.value.as_deref().map(str::parse::<u64>) {
-                Some(Ok(size)) if size > self.site.max_size => return too_big(),
-                Some(Ok(_)) => {}
-                _ => return Reply::of(501, "5.5.4", "SIZE needs a number"),
-            }
-        }
-        let body = parameters
-            .get("BODY")
-            .map(|body| body.value.as_deref().unwrap_or(""));
-        if !matches!(
-            body.map(str::to_ascii_uppercase).as_deref(),
-            None | Some("7BIT" | "8BITMIME")
-        ) {
-            return Reply::of(501, "5.5.4", "BODY is 7BIT or 8BITMIME");
-        }
-        let smtputf8 = parameters.get("SMTPUTF8").is_some();
-        if !smtputf8
-            && reverse_path
-                .mailbox()
-                .is_some_and(|mailbox| !mailbox.is_ascii())
-        {
-            return needs_smtputf8();
-        }
-        self.envelope = Some(Envelope {
-            reverse_path: reverse_path.clone(),
-            smtputf8,
-            recipients: Vec::new(),
-        });
-        Reply::of(250, "2.1.0", "sender noted")
-    }
-
-    fn rcpt(&mut self, forward_path: &ForwardPath, parameters: &Parameters) -> Reply {
-        if let Err(reply) = self.check_parameters(parameters, &[]) {
-            return reply;
-        }
-        let decided = self.site.recipient(forward_path, self.client);
-        let most = self.site.max_recipients;
-        let Some(envelope) = &mut self.envelope else {
-            return Reply::of(503, "5.5.1", "MAIL first");
-        };
-        if !envelope.smtputf8
-            && forward_path
-                .mailbox()
-                .is_some_and(|mailbox| !mailbox.is_ascii())
-        {
-            return needs_smtputf8();
-        }
-        if envelope.recipients.len() >= most {
-            return Reply::of(452, "4.5.3", "too many recipients");
-        }
-        match decided {
-            Ok(recipient) => {
-                envelope.recipients.push(recipient);
-                Reply::of(250, "2.1.5", "recipient taken")
-            }
-            Err(reply) => reply,
-        }
-    }
-
-    /// Unknown parameters are refused: RFC 5321 §4.1.1.11.
-    fn check_parameters(&self, parameters: &Parameters, known: &[&str]) -> Result<(), Reply> {
-        let extended = self.helo.as_ref().is_some_and(|helo| helo.extended);
-        match parameters
-            .iter()
-            .find(|one| !extended || !known.contains(&one.keyword.as_str()))
-        {
-            Some(unknown) => Err(Reply::of(
-                555,
-                "5.5.4",
-                format!("parameter {} not recognized", unknown.keyword),
-            )),
-            None => Ok(()),
-        }
-    }
-
-    fn data(&mut self) -> Reply {
-        let Some(envelope) = &self.envelope else {
-            return Reply::of(503, "5.5.1", "MAIL first");
-        };
-        let mut users: Vec<&str> = Vec::new();
-        let mut foreign = false;
-        for recipient in &envelope.recipients {
-            match recipient {
-                Recipient::Local { user } if !users.contains(&user.as_str()) => users.push(user),
-                Recipient::Local { .. } => {}
-                Recipient::Foreign => foreign = true,
-            }
-        }
-        let trace = Trace {
-            reverse_path: envelope.reverse_path.to_string(),
-            helo: self.helo.as_ref().map_or("unknown", |helo| &helo.name),
-            client: self.client,
-            protocol: self.protocol(envelope.smtputf8),
-            hostname: self.site.hostname.to_string(),
-            at: self.clock.now(),
-        };
-        let witness = foreign.then_some(&self.site.witness);
-        match Incoming::begin(
-            &self.site.store,
-            &users,
-            witness,
-            &trace,
-            self.site.max_size,
-        ) {
-            Ok(incoming) => {
-                self.incoming = Some(incoming);
-                Reply::of(354, "", "go ahead, end with CRLF dot CRLF")
-            }
-            Err(error) => {
-                tracing::error!("cannot take mail: {error:#}");
-                Reply::of(452, "4.3.1", "the mail store cannot be written")
-            }
-        }
-    }
-
-    /// The keyword of RFC 3848 and RFC 6531 §4.3.
-    fn protocol(&self, smtputf8: bool) -> &'static str {
-        let extended = self.helo.as_ref().is_some_and(|helo| helo.extended);
-        match (extended, smtputf8, self.in_tls) {
-            (false, _, _) => "SMTP",
-            (true, false, false) => "ESMTP",
-            (true, false, true) => "ESMTPS",
-            (true, true, false) => "UTF8SMTP",
-            (true, true, true) => "UTF8SMTPS",
-        }
-    }
-
-    async fn end_of_data(&mut self) -> Reply {
-        self.envelope = None;
-        let Some(incoming) = self.incoming.take() else {
-            return Reply::of(502, "5.5.1", "BDAT is not offered here");
-        };
-        if incoming.is_too_big() {
-            return too_big();
-        }
-        match incoming.keep().await {
-            Ok(id) => Reply::of(250, "2.0.0", format!("kept, queued as {id}")),
-            Err(error) => {
-                tracing::error!("cannot keep a message: {error:#}");
-                Reply::of(452, "4.3.1", "the mail store cannot be written")
-            }
-        }
+    fn error(&mut self) {
+        self.counts.errors = self.counts.errors.saturating_add(1);
     }
 }
 
@@ -295,14 +188,23 @@ impl Policy for SessionPolicy {
             Asked::Greeting => {
                 Reply::of(220, "", format!("{} ESMTP Heloscope", self.site.hostname))
             }
+            Asked::Command(heard) if is_foreign(&heard.verb) => {
+                return Answer::Last(Reply::of(554, "5.5.1", "this is no web server, closing"));
+            }
             Asked::Command(heard) => self.command(&heard, session),
             Asked::Sasl(_) => Reply::of(503, "5.5.1", "no AUTH is under way"),
-            Asked::EndOfData { .. } => self.end_of_data().await,
+            Asked::EndOfData { .. } => {
+                let replies = self.end_of_data().await;
+                if replies.iter().any(|one| one.code().is_refusal()) {
+                    self.error();
+                }
+                return Answer::Replies(replies);
+            }
         };
         if reply.code().is_refusal() {
-            self.errors += 1;
+            self.error();
         }
-        if self.errors > MOST_ERRORS {
+        if self.counts.errors > self.site.limits.max_errors {
             return Answer::Reply(Reply::of(421, "4.7.0", "too many errors, closing"));
         }
         Answer::Reply(reply)
@@ -314,18 +216,21 @@ impl Policy for SessionPolicy {
         }
     }
 
-    fn tls_started(&mut self, _facts: &Facts) {
+    fn tls_started(&mut self, facts: &Facts, _stream: &Stream) {
         self.in_tls = true;
+        self.tls_version.clone_from(&facts.version);
         self.helo = None;
-        self.envelope = None;
+        self.abandon();
     }
 }
 
-fn too_big() -> Reply {
-    Reply::of(552, "5.3.4", "message too big")
-}
-
-/// RFC 6531 §3.5.
-fn needs_smtputf8() -> Reply {
-    Reply::of(553, "5.6.7", "the address needs SMTPUTF8")
+/// Another protocol's first word: a browser that was sent here, or an open proxy
+/// (the words that Postfix refuses, `smtpd_forbidden_commands`). Going on would
+/// let a web page speak SMTP.
+fn is_foreign(verb: &Verb) -> bool {
+    let Verb::Other(word) = verb else {
+        return false;
+    };
+    let letter = word.starts_with(|c: char| c.is_ascii_alphabetic());
+    matches!(word.as_str(), "CONNECT" | "GET" | "POST") || !(letter || word.is_empty())
 }

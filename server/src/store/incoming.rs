@@ -7,26 +7,42 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use sha2::{Digest, Sha256};
+use shared::escape::hex;
 use shared::message::rfc5322_date;
 use shared::time::Timestamp;
 
 use super::{Store, maildir};
+use crate::inbox::Place;
 
 /// What the trace header says (RFC 5321 §4.4).
 #[derive(Debug)]
 pub struct Trace<'a> {
     /// The reverse-path, brackets included.
     pub reverse_path: String,
-    /// The name given in EHLO or HELO.
+    /// The name given in EHLO or HELO, fit for a header field.
     pub helo: &'a str,
-    /// The client's address.
-    pub client: IpAddr,
+    /// The client's address; none if it came by a UNIX socket.
+    pub client: Option<IpAddr>,
     /// `ESMTP`, `ESMTPS` and so on.
     pub protocol: &'static str,
     /// The server's name.
     pub hostname: String,
     /// When.
     pub at: Timestamp,
+}
+
+/// A message that was kept.
+#[derive(Debug)]
+pub struct Kept {
+    /// The id that its trace header has.
+    pub id: String,
+    /// Octets of content.
+    pub octets: u64,
+    /// Their SHA-256 digest, in hex.
+    pub sha256: String,
+    /// Where it is.
+    pub place: Place,
 }
 
 /// A message that is being received. Dropped before [`keep`](Self::keep) it
@@ -38,6 +54,7 @@ pub struct Incoming {
     tmp: Option<PathBuf>,
     maildirs: Vec<PathBuf>,
     octets: u64,
+    digest: Sha256,
     most: u64,
     failure: Option<std::io::Error>,
 }
@@ -69,6 +86,7 @@ impl Incoming {
             tmp: None,
             maildirs,
             octets: 0,
+            digest: Sha256::new(),
             most,
             failure: None,
         };
@@ -90,15 +108,16 @@ impl Incoming {
     }
 
     fn trace_header(&self, trace: &Trace<'_>) -> String {
-        let address = match trace.client.to_canonical() {
-            IpAddr::V4(address) => format!("[{address}]"),
-            IpAddr::V6(address) => format!("[IPv6:{address}]"),
+        // RFC 5321 §4.4: what the server itself knows of the client.
+        let address = match trace.client.map(|address| address.to_canonical()) {
+            Some(IpAddr::V4(address)) => format!(" ([{address}])"),
+            Some(IpAddr::V6(address)) => format!(" ([IPv6:{address}])"),
+            None => String::new(),
         };
-        // A header line is what the client said: nothing in it may end the line.
-        let helo: String = trace.helo.chars().filter(|c| !c.is_control()).collect();
         format!(
-            "Return-Path: {}\r\nReceived: from {helo} ({address})\r\n\tby {} (Heloscope) with {} id {};\r\n\t{}\r\n",
+            "Return-Path: {}\r\nReceived: from {}{address}\r\n\tby {} (Heloscope) with {} id {};\r\n\t{}\r\n",
             trace.reverse_path,
+            trace.helo,
             trace.hostname,
             trace.protocol,
             self.id,
@@ -110,6 +129,7 @@ impl Incoming {
     /// be heard out before it is answered.
     pub fn write(&mut self, bytes: &[u8]) {
         self.octets += bytes.len() as u64;
+        self.digest.update(bytes);
         if self.is_too_big() || self.failure.is_some() {
             return;
         }
@@ -124,31 +144,35 @@ impl Incoming {
     }
 
     /// Keeps it: on the disk, and in every Maildir it goes to, when this returns.
-    pub async fn keep(mut self) -> Result<String> {
+    pub async fn keep(mut self) -> Result<Kept> {
         if let Some(error) = self.failure.take() {
             return Err(error).context("writing the message");
         }
-        let id = self.id.clone();
-        let Some(file) = self.file.take() else {
-            return Ok(id);
+        let mut kept = Kept {
+            id: self.id.clone(),
+            octets: self.octets,
+            sha256: hex(&std::mem::take(&mut self.digest).finalize()),
+            place: Place::Nowhere,
         };
-        tokio::task::spawn_blocking(move || self.publish(file))
-            .await
-            .context("keeping the message")??;
-        Ok(id)
+        if let Some(file) = self.file.take() {
+            let publish = tokio::task::spawn_blocking(move || self.publish(file));
+            kept.place = publish.await.context("keeping the message")??;
+        }
+        Ok(kept)
     }
 
-    fn publish(&self, file: BufWriter<File>) -> Result<()> {
+    fn publish(&self, file: BufWriter<File>) -> Result<Place> {
         let file = file.into_inner().context("writing the message")?;
         file.sync_all().context("syncing the message")?;
         let Some(tmp) = &self.tmp else {
-            return Ok(());
+            return Ok(Place::Nowhere);
         };
+        let mut place = Place::Nowhere;
         let name = format!("{}.{}.heloscope", self.octets, self.id);
         for maildir in &self.maildirs {
-            maildir::publish(tmp, maildir, &name)?;
+            place = Place::File(maildir::publish(tmp, maildir, &name)?);
         }
-        Ok(())
+        Ok(place)
     }
 }
 

@@ -5,33 +5,37 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use rustix::fs::{Access, access};
 
-/// A directory of Maildirs.
+/// A directory of Maildirs, one for each user; or one Maildir.
 #[derive(Clone, Debug)]
 pub struct Maildirs {
     base: PathBuf,
-    single: bool,
+    /// By their file names; none for one Maildir.
+    users: Vec<String>,
 }
 
 impl Maildirs {
-    /// Makes them where they are missing.
-    pub(super) fn open(base: &Path, users: &[String]) -> Result<Self> {
-        let single = users.is_empty();
-        if single {
-            make(base)?;
-        }
-        for user in users {
-            make(&base.join(file_name(user)))?;
-        }
-        Ok(Self {
+    pub(super) fn new(base: &Path, users: &[String]) -> Self {
+        Self {
             base: base.to_owned(),
-            single,
-        })
+            users: users.iter().map(|user| file_name(user)).collect(),
+        }
+    }
+
+    /// Makes them where they are missing.
+    pub(super) fn prepare(&self) -> Result<()> {
+        if self.users.is_empty() {
+            return make(&self.base);
+        }
+        self.users
+            .iter()
+            .try_for_each(|user| make(&self.base.join(user)))
     }
 
     /// The Maildir of a user.
     pub(super) fn of(&self, user: &str) -> PathBuf {
-        if self.single {
+        if self.users.is_empty() {
             self.base.clone()
         } else {
             self.base.join(file_name(user))
@@ -61,12 +65,15 @@ fn make(maildir: &Path) -> Result<()> {
             .mode(0o700)
             .create(&path)
             .with_context(|| format!("cannot make the Maildir {}", path.display()))?;
+        // One that is there already may be somebody else's.
+        access(&path, Access::WRITE_OK | Access::EXEC_OK)
+            .with_context(|| format!("cannot write to the Maildir {}", path.display()))?;
     }
     Ok(())
 }
 
 /// Gives a message that is whole and on the disk its place in `new`.
-pub(super) fn publish(tmp: &Path, maildir: &Path, name: &str) -> Result<()> {
+pub(super) fn publish(tmp: &Path, maildir: &Path, name: &str) -> Result<PathBuf> {
     let new = maildir.join("new");
     let target = new.join(name);
     if fs::hard_link(tmp, &target).is_err() {
@@ -78,5 +85,6 @@ pub(super) fn publish(tmp: &Path, maildir: &Path, name: &str) -> Result<()> {
     }
     File::open(&new)
         .and_then(|directory| directory.sync_all())
-        .with_context(|| format!("syncing {}", new.display()))
+        .with_context(|| format!("syncing {}", new.display()))?;
+    Ok(target)
 }

@@ -3,11 +3,11 @@
 mod incoming;
 mod maildir;
 
-use std::path::Path;
-
 use anyhow::Result;
 
-pub use incoming::{Incoming, Trace};
+use crate::config::StoreSpec;
+
+pub use incoming::{Incoming, Kept, Trace};
 pub use maildir::Maildirs;
 
 /// A place for mail.
@@ -20,12 +20,20 @@ pub enum Store {
 }
 
 impl Store {
-    /// Prepares the Maildirs of these users in a directory; without users the
-    /// directory is one Maildir itself. No directory is nowhere.
-    pub fn open(directory: Option<&Path>, users: &[String]) -> Result<Self> {
-        match directory {
-            None => Ok(Self::Nowhere),
-            Some(directory) => Maildirs::open(directory, users).map(Self::Maildirs),
+    /// A place; the Maildirs are those of these users, or without users the
+    /// directory is one Maildir itself. Nothing is made yet.
+    pub fn new(spec: &StoreSpec, users: &[String]) -> Self {
+        match spec {
+            StoreSpec::Null => Self::Nowhere,
+            StoreSpec::Maildir(directory) => Self::Maildirs(Maildirs::new(directory, users)),
+        }
+    }
+
+    /// Makes what is missing, and sees whether it can be written to.
+    pub fn prepare(&self) -> Result<()> {
+        match self {
+            Self::Nowhere => Ok(()),
+            Self::Maildirs(maildirs) => maildirs.prepare(),
         }
     }
 }

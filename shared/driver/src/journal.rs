@@ -224,6 +224,8 @@ impl Journal {
         let journal = Self::with(sink, path, settings, clock, log);
         let mut state = journal.inner.lock();
         journal.inner.put(&mut state, &lines)?;
+        // Whoever looks at the file from now on can tell what it is.
+        journal.inner.write_out(&mut state)?;
         drop(state);
         Ok(journal)
     }

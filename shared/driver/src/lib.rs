@@ -6,6 +6,7 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`clock`] | wall-clock anchor plus monotonic time |
+//! | [`socket`] | a TCP or UNIX socket, and where its ends are |
 //! | [`stream`] | a connection, plain or TLS, that changes from one to the other |
 //! | [`tls`] | configurations, minted certificates, what a handshake showed |
 //! | [`journal`] | the recording on disk: durability, failure |
@@ -21,6 +22,7 @@ pub mod listen;
 pub mod net;
 pub mod process;
 pub mod serve;
+pub mod socket;
 pub mod stream;
 pub mod talk;
 pub mod tls;

@@ -1,49 +1,189 @@
-//! Listening: several addresses, one stream of connections, and saying so.
+//! Listening: several sockets, one stream of connections, and saying where.
 
 use std::fs;
-use std::io::Write;
-use std::net::SocketAddr;
-use std::path::Path;
+use std::io::{self, Write};
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use tokio::net::{TcpListener, TcpStream};
+use anyhow::{Context, Result, bail};
+use listenfd::ListenFd;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::net;
+use crate::socket::{Endpoint, Socket};
 
 /// A new connection.
 #[derive(Debug)]
 pub struct Accepted {
     /// The connection.
-    pub tcp: TcpStream,
-    /// The client's address.
-    pub client: SocketAddr,
-    /// The address it connected to.
-    pub local: SocketAddr,
+    pub socket: Socket,
+    /// Where the client is.
+    pub client: Endpoint,
+    /// What it connected to.
+    pub local: Endpoint,
+    /// Which of the listening sockets it came in by, counted from 0.
+    pub listener: usize,
+}
+
+/// One listening socket.
+#[derive(Debug)]
+pub enum Listener {
+    /// TCP.
+    Tcp(TcpListener),
+    /// UNIX domain.
+    Unix {
+        /// The socket.
+        listener: UnixListener,
+        /// Where it is.
+        endpoint: Endpoint,
+        /// We made its file, and remove it when we stop.
+        ours: bool,
+    },
+}
+
+impl Listener {
+    /// Listens there. A UNIX socket that nobody listens on any more is replaced.
+    pub fn bind(endpoint: &Endpoint) -> Result<Self> {
+        match endpoint {
+            Endpoint::Tcp(address) => net::listen(*address).map(Self::Tcp),
+            Endpoint::Unix(path) => {
+                replace_stale(path)?;
+                let listener = UnixListener::bind(path)
+                    .with_context(|| format!("cannot listen on {endpoint}"))?;
+                Ok(Self::Unix {
+                    listener,
+                    endpoint: endpoint.clone(),
+                    ours: true,
+                })
+            }
+        }
+    }
+
+    /// Where it listens: with the real port, where port 0 was asked for.
+    pub fn endpoint(&self) -> Result<Endpoint> {
+        match self {
+            Self::Tcp(listener) => listener
+                .local_addr()
+                .map(Endpoint::Tcp)
+                .context("asking for the port"),
+            Self::Unix { endpoint, .. } => Ok(endpoint.clone()),
+        }
+    }
+
+    /// The file to be removed when we stop.
+    fn file(&self) -> Option<PathBuf> {
+        match self {
+            Self::Unix {
+                endpoint: Endpoint::Unix(path),
+                ours: true,
+                ..
+            } => Some(path.clone()),
+            _ => None,
+        }
+    }
+
+    async fn accept(&self) -> io::Result<(Socket, Endpoint, Endpoint)> {
+        match self {
+            Self::Tcp(listener) => {
+                let (tcp, client) = listener.accept().await?;
+                let local = tcp.local_addr()?;
+                Ok((tcp.into(), client.into(), local.into()))
+            }
+            Self::Unix {
+                listener, endpoint, ..
+            } => {
+                let (unix, client) = listener.accept().await?;
+                let path = client.as_pathname().unwrap_or_else(|| Path::new(""));
+                Ok((unix.into(), Endpoint::Unix(path.into()), endpoint.clone()))
+            }
+        }
+    }
+}
+
+/// Sockets that listen already, made by whoever started us (`sd_listen_fds(3)`).
+pub struct Inherited(ListenFd);
+
+impl Inherited {
+    /// Takes what there is.
+    pub fn take() -> Self {
+        Self(ListenFd::from_env())
+    }
+
+    /// The socket of that index, counted from 0.
+    pub fn listener(&mut self, index: usize) -> Result<Listener> {
+        let missing = format!(
+            "cannot listen on fd:{index}: {} listening sockets were passed on to us",
+            self.0.len()
+        );
+        if let Ok(Some(tcp)) = self.0.take_tcp_listener(index) {
+            tcp.set_nonblocking(true)?;
+            return Ok(Listener::Tcp(TcpListener::from_std(tcp)?));
+        }
+        let unix = self.0.take_unix_listener(index);
+        let unix = unix.ok().flatten().context(missing)?;
+        unix.set_nonblocking(true)?;
+        let path = unix.local_addr()?.as_pathname().map(Path::to_owned);
+        Ok(Listener::Unix {
+            listener: UnixListener::from_std(unix)?,
+            endpoint: Endpoint::Unix(path.unwrap_or_default()),
+            ours: false,
+        })
+    }
+}
+
+/// Removes the socket file that a program which was killed has left behind.
+fn replace_stale(path: &Path) -> Result<()> {
+    let Ok(metadata) = fs::symlink_metadata(path) else {
+        return Ok(());
+    };
+    if !metadata.file_type().is_socket() {
+        bail!(
+            "cannot listen on unix:{}: a file is there that is no socket",
+            path.display()
+        );
+    }
+    if std::os::unix::net::UnixStream::connect(path).is_ok() {
+        bail!(
+            "cannot listen on unix:{}: somebody listens there already",
+            path.display()
+        );
+    }
+    fs::remove_file(path).with_context(|| format!("removing the old socket {}", path.display()))
 }
 
 /// Some listening sockets.
 #[derive(Debug)]
 pub struct Listeners {
-    addresses: Vec<SocketAddr>,
+    endpoints: Vec<Endpoint>,
+    /// Files of UNIX sockets to be removed at the end.
+    files: Vec<PathBuf>,
     accepted: mpsc::Receiver<Accepted>,
     tasks: JoinSet<()>,
 }
 
 impl Listeners {
-    /// Listens on all of these addresses, or on none.
-    pub fn bind(wanted: &[SocketAddr]) -> Result<Self> {
+    /// Listens on all of these, or on none.
+    pub fn bind(wanted: &[Endpoint]) -> Result<Self> {
+        let listeners = wanted.iter().map(Listener::bind);
+        Self::of(listeners.collect::<Result<_>>()?)
+    }
+
+    /// Takes sockets that listen already.
+    pub fn of(listeners: Vec<Listener>) -> Result<Self> {
+        let endpoints = listeners.iter().map(Listener::endpoint);
+        let endpoints = endpoints.collect::<Result<_>>()?;
+        let files = listeners.iter().filter_map(Listener::file).collect();
         let (sender, accepted) = mpsc::channel(1);
-        let (mut tasks, mut addresses) = (JoinSet::new(), Vec::new());
-        for &address in wanted {
-            let listener = net::listen(address)?;
-            addresses.push(listener.local_addr().context("asking for the port")?);
-            tasks.spawn(accept_loop(listener, sender.clone()));
+        let mut tasks = JoinSet::new();
+        for (index, listener) in listeners.into_iter().enumerate() {
+            tasks.spawn(accept_loop(listener, index, sender.clone()));
         }
         Ok(Self {
-            addresses,
+            endpoints,
+            files,
             accepted,
             tasks,
         })
@@ -57,12 +197,21 @@ impl Listeners {
     /// Accepts no more.
     pub fn stop(&mut self) {
         self.tasks.abort_all();
+        for file in self.files.drain(..) {
+            // Somebody may have removed it already.
+            let _ = fs::remove_file(file);
+        }
+    }
+
+    /// Where they listen.
+    pub fn endpoints(&self) -> &[Endpoint] {
+        &self.endpoints
     }
 
     /// Says where it listens: in a file that appears whole, and in one line on
     /// standard output that a script can read.
     pub fn announce(&self, ready_file: Option<&Path>) -> Result<()> {
-        let list: Vec<String> = self.addresses.iter().map(ToString::to_string).collect();
+        let list: Vec<String> = self.endpoints.iter().map(ToString::to_string).collect();
         if let Some(path) = ready_file {
             let mut part = path.as_os_str().to_owned();
             part.push(".part");
@@ -70,25 +219,29 @@ impl Listeners {
             fs::write(&part, list.join("\n") + "\n").with_context(what)?;
             fs::rename(&part, path).with_context(what)?;
         }
-        let mut stdout = std::io::stdout();
+        let mut stdout = io::stdout();
         writeln!(stdout, "listening on {}", list.join(" "))
             .and_then(|()| stdout.flush())
             .context("writing to standard output")
     }
 }
 
-async fn accept_loop(listener: TcpListener, accepted: mpsc::Sender<Accepted>) {
+async fn accept_loop(listener: Listener, index: usize, accepted: mpsc::Sender<Accepted>) {
     loop {
         match listener.accept().await {
-            Ok((tcp, client)) => {
-                let Ok(local) = tcp.local_addr() else {
-                    continue;
+            Ok((socket, client, local)) => {
+                let connection = Accepted {
+                    socket,
+                    client,
+                    local,
+                    listener: index,
                 };
-                let connection = Accepted { tcp, client, local };
                 if accepted.send(connection).await.is_err() {
                     return;
                 }
             }
+            // The client has gone again: the next one waits already.
+            Err(error) if is_of_the_connection(&error) => {}
             Err(error) => {
                 // Out of descriptors, most likely: trying again at once would spin.
                 tracing::warn!("cannot accept: {error}");
@@ -96,4 +249,13 @@ async fn accept_loop(listener: TcpListener, accepted: mpsc::Sender<Accepted>) {
             }
         }
     }
+}
+
+fn is_of_the_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::NotConnected
+    )
 }

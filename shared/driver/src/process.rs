@@ -2,6 +2,7 @@
 
 use std::io;
 
+use anyhow::{Result, anyhow, bail};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -35,6 +36,24 @@ impl Termination {
 pub fn survive_file_size_limit() -> io::Result<()> {
     const SIGXFSZ: i32 = 25;
     signal(SignalKind::from_raw(SIGXFSZ)).map(drop)
+}
+
+/// Goes on as another user, with that user's groups, for good; as nobody else if
+/// none is named, with a warning to root.
+pub fn become_user(user: Option<&str>) -> Result<()> {
+    let is_root = rustix::process::geteuid().is_root();
+    match user {
+        None if is_root => {
+            tracing::info!("running as root; --run-as USER would be safer");
+            Ok(())
+        }
+        None => Ok(()),
+        Some(user) if !is_root => bail!("only root can --run-as {user}"),
+        Some(user) => privdrop::PrivDrop::default()
+            .user(user)
+            .apply()
+            .map_err(|error| anyhow!("cannot --run-as {user}: {error}")),
+    }
 }
 
 /// Sends diagnostics to standard error. `HELO_LOG` overrides the level with a

@@ -9,6 +9,8 @@ use bytes::{Bytes, BytesMut};
 use shared::codec::Limits;
 use shared::reply::Reply;
 use shared::session::{Asked, ServerOutput, ServerSession, Unit};
+use shared::stage::Stage;
+use shared::time::Timestamp;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -17,14 +19,15 @@ use crate::journal::{Ended, SessionJournal, WriteFailed};
 use crate::stream::Stream;
 use crate::tls::Facts;
 
-/// How long a peer may take for a TLS handshake, or to take our last bytes.
-const HANDSHAKE: Duration = Duration::from_secs(60);
-
 /// What to answer.
 #[derive(Debug)]
 pub enum Answer {
     /// This reply.
     Reply(Reply),
+    /// These replies, in order: one for each recipient (RFC 2033 §4.2).
+    Replies(Vec<Reply>),
+    /// This reply, and then close the connection.
+    Last(Reply),
     /// Nothing: close the connection.
     HangUp,
 }
@@ -42,7 +45,7 @@ pub trait Policy: Send {
     fn content(&mut self, bytes: Bytes) -> impl Future<Output = ()> + Send;
 
     /// TLS is in force; everything said before is forgotten (RFC 3207 §4.2).
-    fn tls_started(&mut self, facts: &Facts);
+    fn tls_started(&mut self, facts: &Facts, stream: &Stream);
 }
 
 /// What a connection is served with.
@@ -50,14 +53,62 @@ pub trait Policy: Send {
 pub struct Service {
     /// The time.
     pub clock: Clock,
-    /// For STARTTLS.
+    /// For STARTTLS, and for TLS at once.
     pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// TLS begins at once.
+    pub implicit_tls: bool,
     /// What a client may make us keep.
     pub limits: Limits,
-    /// How long it may be silent.
-    pub patience: Duration,
-    /// Becomes true when the server is to end: idle sessions are told so.
-    pub shutdown: watch::Receiver<bool>,
+    /// How long it may do what.
+    pub waits: Waits,
+    /// Whether the server is to end.
+    pub ending: watch::Receiver<Ending>,
+}
+
+/// Whether a server is to end, and what its sessions may still do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ending {
+    /// Everything: it does not end.
+    #[default]
+    Not,
+    /// Finish the transaction they are at. All others are told 421.
+    Soon,
+    /// Nothing: all are told 421, as far as they listen.
+    Now,
+}
+
+/// How long a client may do what.
+#[derive(Clone, Copy, Debug)]
+pub struct Waits {
+    /// Be silent. RFC 5321 §4.5.3.2.7 asks for at least five minutes.
+    pub command: Duration,
+    /// Stay; zero is for as long as it likes.
+    pub session: Duration,
+    /// Send so few octets of content a second, on average over
+    /// [`PACE`](Self::PACE), before it is given up; zero is as slow as it likes.
+    pub min_rate: u64,
+    /// Take for a TLS handshake.
+    pub handshake: Duration,
+    /// Be kept waiting for its greeting: a client that speaks first is found out.
+    pub greet_pause: Duration,
+}
+
+impl Waits {
+    /// Over how long the rate of content is averaged.
+    pub const PACE: Duration = Duration::from_secs(60);
+}
+
+impl Default for Waits {
+    /// Five minutes of silence, half an hour in all.
+    fn default() -> Self {
+        Self {
+            command: Duration::from_secs(300),
+            session: Duration::from_secs(1800),
+            min_rate: 100,
+            handshake: Duration::from_secs(30),
+            greet_pause: Duration::ZERO,
+        }
+    }
 }
 
 /// Why a session could not be served to its end.
@@ -79,7 +130,10 @@ pub async fn serve(
     journal: &mut SessionJournal,
 ) -> Result<(), ServeError> {
     let now = service.clock.now();
-    let session = ServerSession::new(now, service.limits, service.patience);
+    let mut session = ServerSession::new(now, service.limits, service.waits.command);
+    if service.implicit_tls {
+        session = session.inside_tls();
+    }
     let mut loop_ = Loop {
         session,
         stream: &mut stream,
@@ -87,12 +141,21 @@ pub async fn serve(
         journal,
         batch: Vec::new(),
         received: BytesMut::new(),
+        ends: (!service.waits.session.is_zero()).then(|| now + service.waits.session),
+        pace: None,
     };
     let result = loop_.run(policy).await;
     let ended = match &result {
         Ok(ended) => *ended,
-        Err(ServeError::Wire(error)) if error.kind() == io::ErrorKind::TimedOut => Ended::TIMEOUT,
-        Err(_) => Ended::CLIENT_RESET,
+        Err(ServeError::Wire(error)) => match error.kind() {
+            io::ErrorKind::TimedOut => Ended::TIMEOUT,
+            io::ErrorKind::Interrupted => Ended::SERVER,
+            _ => Ended::CLIENT_RESET,
+        },
+        Err(ServeError::Journal(_)) => {
+            loop_.say_unrecorded().await;
+            Ended::SERVER
+        }
     };
     let recorded = loop_.record_batch();
     journal.close(service.clock.now(), ended)?;
@@ -107,11 +170,27 @@ struct Loop<'a> {
     journal: &'a mut SessionJournal,
     batch: Vec<Unit>,
     received: BytesMut,
+    /// When the session must be over.
+    ends: Option<Timestamp>,
+    pace: Option<Pace>,
+}
+
+/// How fast content comes.
+#[derive(Clone, Copy)]
+struct Pace {
+    /// When it is looked at next.
+    due: Timestamp,
+    /// Octets since it was looked at last.
+    octets: u64,
 }
 
 impl Loop<'_> {
     async fn run(&mut self, policy: &mut impl Policy) -> Result<Ended, ServeError> {
         let mut ended = Ended::SERVER;
+        if self.service.implicit_tls {
+            self.handshake(policy).await?;
+        }
+        self.notice_early_talk().await?;
         loop {
             while let Some(output) = self.session.poll() {
                 match output {
@@ -119,7 +198,16 @@ impl Loop<'_> {
                     ServerOutput::Content(bytes) => policy.content(bytes).await,
                     ServerOutput::Ask(asked) => match policy.asked(asked, &self.session).await {
                         Answer::Reply(reply) => {
-                            self.session.answer(self.service.clock.now(), &reply);
+                            let replies = std::slice::from_ref(&reply);
+                            self.session.answer(self.service.clock.now(), replies);
+                        }
+                        Answer::Replies(replies) => {
+                            self.session.answer(self.service.clock.now(), &replies);
+                        }
+                        Answer::Last(reply) => {
+                            let replies = std::slice::from_ref(&reply);
+                            self.session.answer(self.service.clock.now(), replies);
+                            self.session.close();
                         }
                         Answer::HangUp => self.session.hang_up(),
                     },
@@ -142,33 +230,57 @@ impl Loop<'_> {
     async fn send(&mut self, bytes: &[u8]) -> Result<(), ServeError> {
         self.record_batch()?;
         self.journal.durable().await?;
-        let limit = self.service.patience.max(HANDSHAKE);
-        timeout(limit, self.stream.write(bytes))
-            .await
-            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
+        // A client that does not take its replies is as silent as one that says
+        // nothing.
+        let limit = self.service.waits.command;
+        within(limit, &self.service.ending, self.stream.write(bytes)).await?;
         Ok(())
     }
 
-    /// Waits for the client, its time limit, or the end of the server.
+    /// What is not recorded is not passed on, but for this: RFC 5321 §3.8 has the
+    /// client take a 421 as try again later.
+    async fn say_unrecorded(&mut self) {
+        let reply = b"421 4.3.0 the session cannot be recorded\r\n";
+        let told = async {
+            self.stream.write(reply).await?;
+            self.stream.shutdown().await
+        };
+        let _ = timeout(LINGER, told).await;
+    }
+
+    /// Waits for the client, its time limits, or the end of the server.
     async fn read(&mut self) -> Result<Read, ServeError> {
         self.received.clear();
+        self.follow_pace();
         let clock = self.service.clock;
-        let deadline = clock.instant(self.session.deadline());
-        let mut shutdown = self.service.shutdown.clone();
+        let (deadline, why) = self.deadline();
+        let deadline = clock.instant(deadline);
+        let between = self.session.may_be_interrupted();
+        let mut ending = self.service.ending.clone();
         tokio::select! {
             read = self.stream.read(&mut self.received) => {
-                if read? == 0 {
+                let count = read?;
+                if count == 0 {
                     self.session.receive_end();
                     return Ok(Read::End);
                 }
+                if let Some(pace) = &mut self.pace {
+                    pace.octets += count as u64;
+                }
                 self.session.receive(clock.now(), &self.received);
             }
-            () = tokio::time::sleep_until(deadline) => {
-                let reply = Reply::of(421, "4.4.2", "silent for too long, closing");
-                self.session.give_up(clock.now(), &reply);
-            }
-            // A session in the middle of a message is let finish it.
-            _ = shutdown.wait_for(|&ends| ends), if self.session.may_be_interrupted() => {
+            () = tokio::time::sleep_until(deadline) => match why {
+                Due::Pace if self.is_fast_enough() => {}
+                due => {
+                    let reply = Reply::of(421, "4.4.2", due.text());
+                    self.session.give_up(clock.now(), &reply);
+                }
+            },
+            _ = ending.wait_for(|ending| match ending {
+                Ending::Not => false,
+                Ending::Soon => between,
+                Ending::Now => true,
+            }) => {
                 let reply = Reply::of(421, "4.3.2", "shutting down, closing");
                 self.session.give_up(clock.now(), &reply);
             }
@@ -176,13 +288,52 @@ impl Loop<'_> {
         Ok(Read::Some)
     }
 
+    /// What is due first, and when.
+    fn deadline(&self) -> (Timestamp, Due) {
+        let silence = (self.session.deadline(), Due::Silence);
+        let session = self.ends.map(|ends| (ends, Due::Session));
+        let pace = self.pace.map(|pace| (pace.due, Due::Pace));
+        let others = [session, pace].into_iter().flatten();
+        others.fold(
+            silence,
+            |first, next| if next.0 < first.0 { next } else { first },
+        )
+    }
+
+    /// Begins to watch the pace where content begins, and stops where it ends.
+    fn follow_pace(&mut self) {
+        let in_content = matches!(self.session.stage(), Stage::Data | Stage::Bdat);
+        if self.service.waits.min_rate == 0 || !in_content {
+            self.pace = None;
+        } else if self.pace.is_none() {
+            self.pace = Some(Pace {
+                due: self.service.clock.now() + Waits::PACE,
+                octets: 0,
+            });
+        }
+    }
+
+    /// Enough content came since the pace was looked at last; looks anew.
+    fn is_fast_enough(&mut self) -> bool {
+        let least = self.service.waits.min_rate * Waits::PACE.as_secs();
+        let enough = self.pace.is_none_or(|pace| pace.octets >= least);
+        self.pace = None;
+        enough
+    }
+
     async fn start_tls(&mut self, policy: &mut impl Policy) -> Result<(), ServeError> {
+        self.handshake(policy).await?;
+        self.session.tls_ready(self.service.clock.now());
+        Ok(())
+    }
+
+    async fn handshake(&mut self, policy: &mut impl Policy) -> Result<(), ServeError> {
         self.record_batch()?;
         let config = self.service.tls.clone();
-        let config = config.ok_or_else(|| io::Error::other("STARTTLS without a certificate"))?;
-        let handshake = timeout(HANDSHAKE, self.stream.start_tls_as_server(config))
-            .await
-            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        let config = config.ok_or_else(|| io::Error::other("TLS without a certificate"))?;
+        let limit = self.service.waits.handshake;
+        let handshake = self.stream.start_tls_as_server(config);
+        let handshake = within(limit, &self.service.ending, handshake).await;
         let facts = match &handshake {
             Ok(()) => {
                 let sni = self.stream.server_name().map(str::to_owned);
@@ -190,11 +341,29 @@ impl Loop<'_> {
             }
             Err(error) => Facts::failed(None, error),
         };
-        let now = self.service.clock.now();
-        self.journal.tls(now, 'c', &facts)?;
+        self.journal.tls(self.service.clock.now(), 'c', &facts)?;
         handshake?;
-        policy.tls_started(&facts);
-        self.session.tls_ready(now);
+        policy.tls_started(&facts, self.stream);
+        Ok(())
+    }
+
+    /// A client must wait for the greeting (RFC 5321 §4.3.1): what it says before
+    /// is taken in first, and so is known for what it is.
+    async fn notice_early_talk(&mut self) -> Result<(), ServeError> {
+        let pause = self.service.waits.greet_pause;
+        if pause.is_zero() {
+            self.stream.take_waiting(&mut self.received);
+        } else {
+            let read = self.stream.read(&mut self.received);
+            match within(pause, &self.service.ending, read).await {
+                Ok(0) => self.session.receive_end(),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let received = std::mem::take(&mut self.received);
+        self.session.receive(self.service.clock.now(), &received);
         Ok(())
     }
 
@@ -220,6 +389,39 @@ impl Loop<'_> {
             }
         };
         let _ = timeout(LINGER, drained).await;
+    }
+}
+
+/// Waits for something within a time limit, and while the server may wait.
+async fn within<T>(
+    limit: Duration,
+    ending: &watch::Receiver<Ending>,
+    done: impl Future<Output = io::Result<T>>,
+) -> io::Result<T> {
+    let mut ending = ending.clone();
+    tokio::select! {
+        done = timeout(limit, done) => done.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())),
+        _ = ending.wait_for(|&ending| ending == Ending::Now) => {
+            Err(io::Error::new(io::ErrorKind::Interrupted, "the server ends"))
+        }
+    }
+}
+
+/// What the next time limit is about.
+#[derive(Clone, Copy)]
+enum Due {
+    Silence,
+    Session,
+    Pace,
+}
+
+impl Due {
+    fn text(self) -> &'static str {
+        match self {
+            Self::Silence => "silent for too long, closing",
+            Self::Session => "this session has lasted too long, closing",
+            Self::Pace => "content comes too slowly, closing",
+        }
     }
 }
 

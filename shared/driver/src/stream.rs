@@ -7,8 +7,9 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
+
+use crate::socket::Socket;
 
 /// How much is read at once.
 pub const READ: usize = 64 * 1024;
@@ -16,22 +17,32 @@ pub const READ: usize = 64 * 1024;
 /// A connection that may change from plain to TLS.
 #[derive(Debug)]
 pub enum Stream {
-    /// Plain TCP.
-    Plain(TcpStream),
+    /// Plain.
+    Plain(Socket),
     /// TLS, we are the client.
-    Client(Box<client::TlsStream<TcpStream>>),
+    Client(Box<client::TlsStream<Socket>>),
     /// TLS, we are the server.
-    Server(Box<server::TlsStream<TcpStream>>),
+    Server(Box<server::TlsStream<Socket>>),
     /// A handshake failed: nothing is left.
     Lost,
 }
 
 impl Stream {
     /// A plain connection, with Nagle's algorithm off: a reply is one write.
-    pub fn new(tcp: TcpStream) -> Self {
-        // A socket that cannot be told so works all the same.
-        let _ = tcp.set_nodelay(true);
-        Self::Plain(tcp)
+    pub fn new(socket: impl Into<Socket>) -> Self {
+        let socket = socket.into();
+        socket.set_nodelay();
+        Self::Plain(socket)
+    }
+
+    /// What has come on a plain connection and waits to be read: at most 4 KiB,
+    /// and nothing is waited for.
+    pub fn take_waiting(&self, into: &mut BytesMut) {
+        if let Self::Plain(socket) = self {
+            let mut chunk = [0; 4096];
+            let count = socket.try_read(&mut chunk);
+            into.extend_from_slice(chunk.get(..count).unwrap_or_default());
+        }
     }
 
     /// Reads what is there, at most [`READ`] octets; 0 at the end.
@@ -77,8 +88,8 @@ impl Stream {
         config: Arc<rustls::ClientConfig>,
         name: ServerName<'static>,
     ) -> io::Result<()> {
-        let tcp = self.take_plain()?;
-        let stream = TlsConnector::from(config).connect(name, tcp).await?;
+        let socket = self.take_plain()?;
+        let stream = TlsConnector::from(config).connect(name, socket).await?;
         *self = Self::Client(Box::new(stream));
         Ok(())
     }
@@ -88,8 +99,8 @@ impl Stream {
         &mut self,
         config: Arc<rustls::ServerConfig>,
     ) -> io::Result<()> {
-        let tcp = self.take_plain()?;
-        let stream = TlsAcceptor::from(config).accept(tcp).await?;
+        let socket = self.take_plain()?;
+        let stream = TlsAcceptor::from(config).accept(socket).await?;
         *self = Self::Server(Box::new(stream));
         Ok(())
     }
@@ -111,25 +122,25 @@ impl Stream {
         }
     }
 
-    /// The TCP connection underneath.
-    pub fn tcp(&self) -> Option<&TcpStream> {
+    /// The socket underneath.
+    pub fn socket(&self) -> Option<&Socket> {
         match self {
-            Self::Plain(stream) => Some(stream),
+            Self::Plain(socket) => Some(socket),
             Self::Client(stream) => Some(stream.get_ref().0),
             Self::Server(stream) => Some(stream.get_ref().0),
             Self::Lost => None,
         }
     }
 
-    /// Our address and the peer's.
+    /// Our address and the peer's, if it is TCP.
     pub fn addresses(&self) -> Option<(SocketAddr, SocketAddr)> {
-        let tcp = self.tcp()?;
+        let tcp = self.socket()?.tcp()?;
         Some((tcp.local_addr().ok()?, tcp.peer_addr().ok()?))
     }
 
-    fn take_plain(&mut self) -> io::Result<TcpStream> {
+    fn take_plain(&mut self) -> io::Result<Socket> {
         match std::mem::replace(self, Self::Lost) {
-            Self::Plain(tcp) => Ok(tcp),
+            Self::Plain(socket) => Ok(socket),
             other => {
                 *self = other;
                 Err(io::Error::other("TLS is already in force"))

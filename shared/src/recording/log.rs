@@ -97,8 +97,10 @@ pub struct SessionLog {
     content_end: Option<UnitId>,
 }
 
-/// Of units that wait for replies so many are remembered.
-const WAITING: usize = 4096;
+/// Of units that wait for replies so many are remembered: more than an observer
+/// lets a peer have (`Limits::unanswered`, and the commands of one octet each
+/// that the read which passed that limit may have brought).
+const WAITING: usize = 128 * 1024;
 
 impl SessionLog {
     /// The log of a session with that number in its file.

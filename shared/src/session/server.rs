@@ -14,6 +14,7 @@ use super::observer::{Observer, Peers};
 use super::unit::{DataForm, Kind, Unit};
 use crate::codec::{DotDecoder, Limits};
 use crate::command::{Command, Heard, Verb, bdat_size};
+use crate::deviation::Deviation;
 use crate::direction::Direction;
 use crate::reply::{Reply, Severity};
 use crate::stage::{Stage, Step, allowed};
@@ -128,7 +129,7 @@ impl ServerSession {
         self.closing = true;
     }
 
-    /// Closes when everything said so far has been sent.
+    /// Closes when everything said so far has been sent, and hears no more.
     pub fn close(&mut self) {
         self.closing = true;
     }
@@ -158,11 +159,16 @@ impl ServerSession {
         between && !self.asking && self.ready.is_empty() && self.outgoing.is_empty()
     }
 
-    /// The answer to what [`ServerOutput::Ask`] asked.
-    pub fn answer(&mut self, now: Timestamp, reply: &Reply) {
+    /// The answer to what [`ServerOutput::Ask`] asked: one reply, but for content
+    /// in LMTP, which gets one for each recipient that was accepted (RFC 2033 §4.2).
+    pub fn answer(&mut self, now: Timestamp, replies: &[Reply]) {
         self.asking = false;
-        self.send(now, reply);
-        let code = reply.code();
+        for reply in replies {
+            self.send(now, reply);
+        }
+        let Some(code) = replies.first().map(Reply::code) else {
+            return;
+        };
         match self.last_verb.take() {
             Some(Verb::StartTls) if code.is_positive() => self.handshake_due = true,
             Some(Verb::Quit) if code.is_positive() => self.closing = true,
@@ -264,6 +270,7 @@ impl ServerSession {
     fn hear(&mut self, unit: Unit) {
         let bytes = unit.bytes.clone();
         let (kind, more) = (unit.kind.clone(), unit.more);
+        let deviations = unit.deviations.clone();
         self.ready.push_back(ServerOutput::Record(unit));
         match kind {
             Kind::Command { .. } | Kind::Sasl { .. } if more => {
@@ -275,11 +282,11 @@ impl ServerSession {
                 // The reply comes after the chunk: RFC 3030 §2.
                 Some((1.., _)) => {}
                 Some((0, last)) => self.ask(Asked::EndOfData { last }),
-                None => self.ask(Asked::Command(Box::new(Command::parse(&bytes)))),
+                None => self.ask_about(&bytes, deviations),
             },
             Kind::Command { verb } => {
                 self.last_verb = Some(verb);
-                self.ask(Asked::Command(Box::new(Command::parse(&bytes))));
+                self.ask_about(&bytes, deviations);
             }
             Kind::Sasl { .. } => {
                 let line = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
@@ -308,6 +315,15 @@ impl ServerSession {
                 });
             }
         }
+    }
+
+    /// What was odd about the command's time is known to the observer alone.
+    fn ask_about(&mut self, line: &[u8], deviations: Vec<Deviation>) {
+        let heard = Command::parse(line);
+        self.ask(Asked::Command(Box::new(Heard {
+            deviations,
+            ..heard
+        })));
     }
 
     fn ask(&mut self, asked: Asked) {

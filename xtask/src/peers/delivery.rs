@@ -172,8 +172,8 @@ pub(super) fn to_our_server(programs: &Programs, peer: &str) -> Result<()> {
     ]);
     command
         .args(["--user", lab.name("USER")])
-        .arg("--maildir")
-        .arg(&mail);
+        .arg("--store")
+        .arg(format!("maildir:{}", mail.display()));
     command.arg("--ready-file").arg(&ready);
     let (server, addresses) = Background::start_ready("helo-server", &mut command, &ready)?;
     let upstream = addresses.first().context("the server listens nowhere")?;

@@ -143,7 +143,9 @@ impl<'a> Scenario<'a> {
             &self.user,
         ]);
         command.args(["--mynetworks", self.ground.trusted()]);
-        command.arg("--maildir").arg(&mail);
+        command
+            .arg("--store")
+            .arg(format!("maildir:{}", mail.display()));
         command.arg("--witness").arg(format!(
             "maildir:{}",
             directory.join(format!("{name}-witness")).display()

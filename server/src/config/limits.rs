@@ -1,0 +1,94 @@
+//! What a client may do, and for how long.
+
+use std::time::Duration;
+
+use clap::Args;
+use serde::{Deserialize, Serialize};
+use serde_with::{DisplayFromStr, serde_as};
+use shared::quantity::{Octets, Period};
+
+/// The limits. Zero means none, where that is possible.
+#[serde_as]
+#[derive(Args, Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+#[command(next_help_heading = "Limits")]
+pub struct Limits {
+    /// The largest message
+    #[arg(long, default_value_t = Octets(50 << 20), value_name = "SIZE")]
+    #[serde_as(as = "DisplayFromStr")]
+    pub max_size: Octets,
+    /// The most recipients of one message (RFC 5321 §4.5.3.1.8 asks for 100)
+    #[arg(long, default_value_t = 1000, value_name = "N")]
+    pub max_recipients: usize,
+    /// The most messages in one session
+    #[arg(long, default_value_t = 10_000, value_name = "N")]
+    pub max_messages: u64,
+    /// The most refused commands in one session
+    #[arg(long, default_value_t = 20, value_name = "N")]
+    pub max_errors: u32,
+    /// The most NOOP, RSET, VRFY, EXPN, HELP in one session between two messages
+    #[arg(long, default_value_t = 100, value_name = "N")]
+    pub max_junk: u32,
+    /// The most connections at a time
+    #[arg(long, default_value_t = 1000, value_name = "N")]
+    pub max_connections: usize,
+    /// The most connections of one client address at a time
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub max_connections_per_client: usize,
+    /// How long a client may be silent (RFC 5321 §4.5.3.2.7 asks for 5 minutes)
+    #[arg(long, default_value_t = Period::seconds(300), value_name = "TIME")]
+    #[serde_as(as = "DisplayFromStr")]
+    pub timeout_command: Period,
+    /// How long a session may last
+    #[arg(long, default_value_t = Period::seconds(1800), value_name = "TIME")]
+    #[serde_as(as = "DisplayFromStr")]
+    pub timeout_session: Period,
+    /// The least octets of content a second, on average over a minute
+    #[arg(long, default_value_t = 100, value_name = "N")]
+    pub min_rate: u64,
+    /// How long a TLS handshake may take
+    #[arg(long, default_value_t = Period::seconds(30), value_name = "TIME")]
+    #[serde_as(as = "DisplayFromStr")]
+    pub timeout_tls: Period,
+    /// How long sessions may take to finish when the server ends
+    #[arg(long, default_value_t = Period::seconds(30), value_name = "TIME")]
+    #[serde_as(as = "DisplayFromStr")]
+    pub timeout_drain: Period,
+    /// How long to wait before the greeting, for clients that cannot
+    #[arg(long, default_value_t = Period::seconds(0), value_name = "TIME")]
+    #[serde_as(as = "DisplayFromStr")]
+    pub greet_pause: Period,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        super::Options::default().limits
+    }
+}
+
+impl Limits {
+    /// The same, with the most there is in place of every zero that means no limit.
+    #[must_use]
+    pub fn with_none_as_most(self) -> Self {
+        let forever = |period: Period| Period(or_most(period.0, Duration::MAX));
+        Self {
+            max_size: Octets(or_most(self.max_size.0, u64::MAX)),
+            max_recipients: or_most(self.max_recipients, usize::MAX),
+            max_messages: or_most(self.max_messages, u64::MAX),
+            max_errors: or_most(self.max_errors, u32::MAX),
+            max_junk: or_most(self.max_junk, u32::MAX),
+            max_connections: or_most(self.max_connections, usize::MAX),
+            max_connections_per_client: or_most(self.max_connections_per_client, usize::MAX),
+            timeout_command: forever(self.timeout_command),
+            timeout_session: forever(self.timeout_session),
+            min_rate: self.min_rate,
+            timeout_tls: forever(self.timeout_tls),
+            timeout_drain: forever(self.timeout_drain),
+            greet_pause: self.greet_pause,
+        }
+    }
+}
+
+fn or_most<T: Default + PartialEq>(limit: T, most: T) -> T {
+    if limit == T::default() { most } else { limit }
+}

@@ -1,0 +1,263 @@
+//! What the user may say about a server: each option once, as a flag and as a key
+//! of a TOML file. Flags win over the file, the file over the defaults.
+
+mod limits;
+mod listen;
+mod store;
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, Parser, ValueEnum};
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use serde_with::{DisplayFromStr, serde_as};
+use shared::address::Domain;
+use toml::{Table, Value};
+
+pub use limits::Limits;
+pub use listen::{ListenSpec, NoListener, Place, Protocol, TlsMode};
+pub use store::{NoStore, StoreSpec};
+
+/// Everything about a server that can be chosen.
+#[serde_as]
+#[derive(Args, Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
+pub struct Options {
+    /// Listen here; may be given more than once. Port 0 takes a free port, fd:N the
+    /// Nth socket that systemd passed (from 0). Options follow after commas: name=NAME, proto=smtp|submission|lmtp,
+    /// tls=none|starttls|implicit, relay=closed|open, require-tls
+    #[arg(
+        short,
+        long,
+        default_value = "127.0.0.1:2525",
+        value_name = "ADDRESS:PORT|unix:PATH|fd:N"
+    )]
+    #[serde_as(as = "Vec<DisplayFromStr>")]
+    pub listen: Vec<ListenSpec>,
+    /// The name the server calls itself
+    #[arg(long, default_value = "localhost", value_name = "NAME")]
+    #[serde_as(as = "DisplayFromStr")]
+    pub hostname: Domain,
+    /// A domain it is the final destination for; may be given more than once
+    /// [default: the host name]
+    #[arg(short = 'd', long, value_name = "DOMAIN")]
+    #[serde_as(as = "Vec<DisplayFromStr>")]
+    pub local_domain: Vec<Domain>,
+    /// A domain it would relay for, as a backup MX does: any mailbox of it is taken;
+    /// may be given more than once
+    #[arg(long, value_name = "DOMAIN")]
+    #[serde_as(as = "Vec<DisplayFromStr>")]
+    pub relay_domain: Vec<Domain>,
+    /// A user of the local domains; may be given more than once. postmaster and
+    /// abuse always exist
+    #[arg(short, long, value_name = "NAME")]
+    pub user: Vec<String>,
+    /// Clients that are trusted to send to foreign domains
+    #[arg(long, default_value = "127.0.0.0/8,::1", value_delimiter = ',', value_name = "CIDR,…", value_parser = network)]
+    #[serde(deserialize_with = "networks")]
+    pub mynetworks: Vec<IpNet>,
+    /// Who may send to foreign domains
+    #[arg(long, value_enum, default_value_t = RelayPolicy::Closed)]
+    pub relay_policy: RelayPolicy,
+    /// Refuse what is otherwise only noted: commands before the greeting, commands in
+    /// a group that was not offered or must have ended, and bad syntax that can be
+    /// understood
+    #[arg(long)]
+    pub strict: bool,
+    /// Be wrong in this way (see `helo-server personas`)
+    #[arg(long, default_value = "honest", value_name = "NAME")]
+    pub persona: String,
+    /// Keep mail here: null, or maildir:DIR with a Maildir for each user
+    #[arg(long, default_value = "null", value_name = "WHERE")]
+    #[serde_as(as = "DisplayFromStr")]
+    pub store: StoreSpec,
+    /// Keep what was accepted for foreign domains in this Maildir, instead of
+    /// discarding it
+    #[arg(long, default_value = "null", value_name = "maildir:DIR")]
+    #[serde_as(as = "DisplayFromStr")]
+    pub witness: StoreSpec,
+    /// The certificate chain for TLS, PEM [default: minted at start]
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// Its private key, PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// Offer no STARTTLS on any listener
+    #[arg(long, conflicts_with = "tls_cert")]
+    pub no_tls: bool,
+    /// Record every session to this new file
+    #[arg(short, long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
+    /// Record passwords as they are
+    #[arg(long)]
+    pub record_secrets: bool,
+    /// Once the ports are taken, run as this user: to be started as root for port 25
+    #[arg(long, value_name = "USER")]
+    pub run_as: Option<String>,
+    /// Write the addresses listened on to this file, one a line, when ready
+    #[arg(long, value_name = "FILE")]
+    pub ready_file: Option<PathBuf>,
+    /// What a client may do, and for how long
+    #[command(flatten)]
+    pub limits: Limits,
+}
+
+/// Who may send to foreign domains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RelayPolicy {
+    /// The clients of --mynetworks
+    Closed,
+    /// Everybody
+    Open,
+}
+
+impl RelayPolicy {
+    const WORDS: &[(&str, Self)] = &[("closed", Self::Closed), ("open", Self::Open)];
+}
+
+#[derive(Parser)]
+struct Alone {
+    #[command(flatten)]
+    options: Options,
+}
+
+impl Default for Options {
+    /// What the flags are by themselves.
+    fn default() -> Self {
+        Alone::parse_from([""]).options
+    }
+}
+
+impl Options {
+    /// Puts a file under the flags: what was given as a flag stays.
+    pub fn over_file(self, path: &Path, matches: &ArgMatches) -> Result<Self> {
+        let what = || format!("reading --config {}", path.display());
+        let text = std::fs::read_to_string(path).with_context(what)?;
+        // Read as options first: its errors tell the line and the column.
+        let of_file: Self = toml::from_str(&text)
+            .map_err(|error| anyhow::anyhow!("{}", one_line(path, &text, &error)))?;
+        let keys: Table = text.parse().with_context(what)?;
+        let (mut merged, of_file) = (Table::try_from(&self)?, Table::try_from(&of_file)?);
+        overlay(&mut merged, &of_file, &keys, &given(matches));
+        Ok(merged.try_into()?)
+    }
+
+    /// As the file that would say the same.
+    pub fn to_toml(&self) -> Result<String> {
+        Ok(toml::to_string(self)?)
+    }
+}
+
+/// `FILE:LINE:COLUMN: what is wrong`.
+fn one_line(path: &Path, text: &str, error: &toml::de::Error) -> String {
+    let before = error
+        .span()
+        .and_then(|span| text.get(..span.start))
+        .unwrap_or("");
+    let line = before.matches('\n').count() + 1;
+    let column = before.chars().rev().take_while(|&c| c != '\n').count() + 1;
+    let message = error.message().replace('\n', " ");
+    format!("{}:{line}:{column}: {message}", path.display())
+}
+
+/// The keys of what was given on the command line.
+fn given(matches: &ArgMatches) -> BTreeSet<String> {
+    matches
+        .ids()
+        .filter(|id| matches.value_source(id.as_str()) == Some(ValueSource::CommandLine))
+        .map(|id| id.as_str().replace('_', "-"))
+        .collect()
+}
+
+/// Replaces what the file names and the command line does not.
+fn overlay(merged: &mut Table, file: &Table, keys: &Table, given: &BTreeSet<String>) {
+    for (key, named) in keys {
+        match (file.get(key), named, merged.get_mut(key)) {
+            (Some(Value::Table(file)), Value::Table(named), Some(Value::Table(inner))) => {
+                overlay(inner, file, named, given);
+            }
+            (Some(value), _, _) if !given.contains(key) => {
+                merged.insert(key.clone(), value.clone());
+            }
+            _ => {}
+        }
+    }
+}
+
+fn network(text: &str) -> Result<IpNet, String> {
+    let address = || text.parse::<IpAddr>().map(IpNet::from);
+    text.parse()
+        .or_else(|_| address())
+        .map_err(|_| format!("'{text}' is neither an address nor a network such as 192.0.2.0/24"))
+}
+
+fn networks<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<IpNet>, D::Error> {
+    let texts = Vec::<String>::deserialize(from)?;
+    let networks = texts.iter().map(|text| network(text));
+    networks
+        .collect::<Result<_, _>>()
+        .map_err(serde::de::Error::custom)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, FromArgMatches};
+
+    use super::*;
+
+    fn with_file(arguments: &[&str], file: &str) -> Result<Options> {
+        let directory = tempfile::tempdir()?;
+        let path = directory.path().join("helo.toml");
+        std::fs::write(&path, file)?;
+        let all = std::iter::once(&"helo-server").chain(arguments);
+        let matches = Alone::command().try_get_matches_from(all)?;
+        let options = Alone::from_arg_matches(&matches)?.options;
+        options.over_file(&path, &matches)
+    }
+
+    #[test]
+    fn flags_win_over_the_file_and_the_file_over_defaults() {
+        let options = with_file(
+            &["--hostname", "mx.flag.test", "--max-size", "1M"],
+            "hostname = 'mx.file.test'\nuser = ['anna']\n\
+             listen = ['127.0.0.1:0,name=mx', 'unix:/x,proto=lmtp']\n\
+             [limits]\nmax-size = '2M'\nmax-errors = 7\n",
+        )
+        .unwrap();
+        assert_eq!(options.hostname.to_string(), "mx.flag.test");
+        assert_eq!(options.user, ["anna"]);
+        assert_eq!(options.listen.len(), 2);
+        assert_eq!(options.limits.max_size.0, 1 << 20);
+        assert_eq!(options.limits.max_errors, 7);
+        assert_eq!(options.limits.max_recipients, 1000);
+    }
+
+    #[test]
+    fn errors_of_the_file_tell_the_line_and_the_column() {
+        for (file, wanted) in [
+            ("hostname = 'a'\nhostnme = 'b'\n", ":2:1: "),
+            ("user = 3\n", ":1:8: "),
+            ("mynetworks = ['10.0.0.0/40']\n", ":1:14: "),
+            ("[limits]\nmax-size = 'big'\n", ":2:12: "),
+            ("listen = ['127.0.0.1:25,tls=no']\n", ":1:1"),
+            ("x = \n", ":1:"),
+        ] {
+            let error = with_file(&[], file).unwrap_err().to_string();
+            assert!(error.contains(wanted), "{file}: {error}");
+            assert_eq!(error.lines().count(), 1, "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_printed_is_read_again() {
+        let options = Options::default();
+        let again: Options = toml::from_str(&options.to_toml().unwrap()).unwrap();
+        assert_eq!(again, options);
+    }
+}
