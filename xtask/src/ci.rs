@@ -28,5 +28,5 @@ pub(crate) fn run() -> Result<()> {
     test()?;
     selftest::run(false)?;
     selftest::run(true)?;
-    peers::run()
+    peers::run(None).map(drop)
 }

@@ -12,6 +12,7 @@ mod interrupt;
 mod peers;
 mod process;
 mod selftest;
+mod tally;
 mod tidy;
 
 use std::process::ExitCode;
@@ -40,7 +41,11 @@ enum Task {
         peers: bool,
     },
     /// Run the suite against real mail servers and clients (Debian, root)
-    Peers,
+    Peers {
+        /// Only what has these words in its name
+        #[arg(value_name = "WORDS")]
+        only: Option<String>,
+    },
     /// Measure what the recorder costs: latency, and records a second
     Bench,
     /// Check the house rules that no compiler checks
@@ -54,7 +59,7 @@ fn main() -> ExitCode {
         Task::Selftest { emulated, peers } => selftest::run(emulated).and_then(|()| also(peers)),
         Task::Bench => bench::run(),
         Task::Test { peers } => cargo::test().and_then(|()| also(peers)),
-        Task::Peers => peers::run(),
+        Task::Peers { only } => peers::run(only.as_deref()).map(drop),
         Task::Tidy => tidy::run(),
         Task::Ci => ci::run(),
     };
@@ -68,5 +73,9 @@ fn main() -> ExitCode {
 }
 
 fn also(peers: bool) -> Result<()> {
-    if peers { peers::run() } else { Ok(()) }
+    if peers {
+        peers::run(None).map(drop)
+    } else {
+        Ok(())
+    }
 }
