@@ -1,4 +1,4 @@
-//! Developer tasks: `cargo xtask selftest`, `test`, `ci`, `peers`.
+//! Developer tasks: `cargo xtask selftest`, `test`, `peers`, `ci`.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -51,17 +51,17 @@ enum Task {
     /// Check the house rules that no compiler checks
     Tidy,
     /// Run what CI runs: format, clippy, tidy, docs, tests, selftest, peers
-    Ci,
+    Ci(ci::Options),
 }
 
 fn main() -> ExitCode {
     let done = match Task::parse() {
-        Task::Selftest { emulated, peers } => selftest::run(emulated).and_then(|()| also(peers)),
+        Task::Selftest { emulated, peers } => selftest::run(emulated).and_then(|_| also(peers)),
         Task::Bench => bench::run(),
-        Task::Test { peers } => cargo::test().and_then(|()| also(peers)),
+        Task::Test { peers } => test().and_then(|()| also(peers)),
         Task::Peers { only } => peers::run(only.as_deref()).map(drop),
         Task::Tidy => tidy::run(),
-        Task::Ci => ci::run(),
+        Task::Ci(options) => ci::run(options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -70,6 +70,11 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn test() -> Result<()> {
+    interrupt::listen()?;
+    cargo::test().map(drop)
 }
 
 fn also(peers: bool) -> Result<()> {

@@ -6,3 +6,11 @@ pub(crate) struct Tally {
     pub(crate) passed: usize,
     pub(crate) skipped: Vec<String>,
 }
+
+impl Tally {
+    /// Both together.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.skipped.extend(other.skipped);
+    }
+}
