@@ -6,7 +6,7 @@ use clap::Args;
 use crate::cargo::{cargo, test};
 use crate::selftest::unprivileged;
 use crate::tally::Tally;
-use crate::{interrupt, peers, selftest, tidy};
+use crate::{full, interrupt, peers, selftest, tidy};
 
 /// How much, and how strictly.
 #[derive(Clone, Copy, Debug, Args)]
@@ -14,6 +14,9 @@ pub(crate) struct Options {
     /// Take anything that was skipped for a failure
     #[arg(long)]
     no_skip: bool,
+    /// Run the longer campaigns too, and write docs/full-ci.md (needs g++; half an hour)
+    #[arg(long)]
+    full: bool,
 }
 
 /// Runs the whole pipeline.
@@ -24,7 +27,11 @@ pub(crate) fn run(options: Options) -> Result<()> {
     tally.add(selftest::run(false)?);
     tally.add(selftest::run(true)?);
     tally.add(unprivileged::run()?);
-    tally.add(peers::run(None)?);
+    if options.full {
+        tally.add(full::run()?);
+    } else {
+        tally.add(peers::run(None)?);
+    }
     finish(&tally, options)
 }
 
@@ -75,8 +82,14 @@ mod tests {
             passed: 1,
             skipped: skipped.iter().map(|&what| what.to_owned()).collect(),
         };
-        let strict = Options { no_skip: true };
-        let lenient = Options { no_skip: false };
+        let strict = Options {
+            no_skip: true,
+            full: false,
+        };
+        let lenient = Options {
+            no_skip: false,
+            ..strict
+        };
         assert!(finish(&tally(&[]), strict).is_ok());
         assert!(finish(&tally(&["test a"]), strict).is_err());
         assert!(finish(&tally(&["test a"]), lenient).is_ok());

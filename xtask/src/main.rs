@@ -1,4 +1,4 @@
-//! Developer tasks: `cargo xtask selftest`, `test`, `peers`, `ci`.
+//! Developer tasks: `cargo xtask selftest`, `test`, `peers`, `fuzz`, `ci`.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -8,6 +8,8 @@
 mod bench;
 mod cargo;
 mod ci;
+mod full;
+mod fuzz;
 mod interrupt;
 mod peers;
 mod process;
@@ -46,6 +48,15 @@ enum Task {
         #[arg(value_name = "WORDS")]
         only: Option<String>,
     },
+    /// Fuzz helo-shared (needs g++)
+    Fuzz {
+        /// Only this target
+        #[arg(value_name = "TARGET")]
+        only: Option<String>,
+        /// How long for each target
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+    },
     /// Measure what the recorder costs: latency, and records a second
     Bench,
     /// Check the house rules that no compiler checks
@@ -60,6 +71,7 @@ fn main() -> ExitCode {
         Task::Bench => bench::run(),
         Task::Test { peers } => test().and_then(|()| also(peers)),
         Task::Peers { only } => peers::run(only.as_deref()).map(drop),
+        Task::Fuzz { only, seconds } => fuzz::run(only.as_deref(), seconds).map(drop),
         Task::Tidy => tidy::run(),
         Task::Ci(options) => ci::run(options),
     };
