@@ -56,7 +56,7 @@ impl Connection {
             waits: Waits {
                 command: limits.timeout_command.0,
                 session: limits.timeout_session.0,
-                min_rate: limits.min_rate,
+                pace: limits.pace(),
                 handshake: limits.timeout_tls.0,
                 greet_pause: limits.greet_pause.0,
             },

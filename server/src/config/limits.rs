@@ -43,9 +43,13 @@ pub struct Limits {
     #[arg(long, default_value_t = Period::seconds(1800), value_name = "TIME")]
     #[serde_as(as = "DisplayFromStr")]
     pub timeout_session: Period,
-    /// The least octets of content a second, on average over a minute
+    /// The least octets of content a second, on average
     #[arg(long, default_value_t = 100, value_name = "N")]
     pub min_rate: u64,
+    /// Over how long that is averaged
+    #[arg(long, default_value_t = Period::seconds(60), value_name = "TIME")]
+    #[serde_as(as = "DisplayFromStr")]
+    pub min_rate_over: Period,
     /// How long a TLS handshake may take
     #[arg(long, default_value_t = Period::seconds(30), value_name = "TIME")]
     #[serde_as(as = "DisplayFromStr")]
@@ -67,6 +71,13 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// The least octets of content, and in which time; none if it may be slow.
+    pub fn pace(&self) -> Option<(u64, Duration)> {
+        let over = self.min_rate_over.0;
+        let least = self.min_rate.saturating_mul(over.as_secs().max(1));
+        (least > 0 && !over.is_zero()).then_some((least, over))
+    }
+
     /// The same, with the most there is in place of every zero that means no limit.
     #[must_use]
     pub fn with_none_as_most(self) -> Self {
@@ -82,6 +93,7 @@ impl Limits {
             timeout_command: forever(self.timeout_command),
             timeout_session: forever(self.timeout_session),
             min_rate: self.min_rate,
+            min_rate_over: self.min_rate_over,
             timeout_tls: forever(self.timeout_tls),
             timeout_drain: forever(self.timeout_drain),
             greet_pause: self.greet_pause,

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
@@ -15,9 +15,14 @@ use crate::wait::until;
 pub struct Program {
     child: Child,
     stderr: PathBuf,
-    /// Where it listens.
+    /// Where it listens first, if that is an address.
     pub address: SocketAddr,
+    /// Everywhere it listens, as it says.
+    pub endpoints: Vec<String>,
 }
+
+/// For a program that listens at no address.
+const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 impl Program {
     /// Starts it, with its ready file and its standard error in that directory.
@@ -32,17 +37,19 @@ impl Program {
             .stderr(fs::File::create(&stderr).unwrap())
             .spawn()
             .unwrap();
-        let address = until("the ready file", || {
+        let listening = until("the ready file", || {
             if let Some(status) = child.try_wait().unwrap() {
                 let said = fs::read_to_string(&stderr).unwrap_or_default();
                 panic!("the program ended at once, {status}: {said}");
             }
             fs::read_to_string(&ready).ok()
         });
+        let endpoints: Vec<String> = listening.lines().map(str::to_owned).collect();
         Self {
             child,
             stderr,
-            address: address.trim().parse().unwrap(),
+            address: endpoints[0].parse().unwrap_or(NOWHERE),
+            endpoints,
         }
     }
 
