@@ -101,6 +101,7 @@ impl SessionPolicy {
             | Command::Auth { .. }
             | Command::Lhlo(_)
             | Command::Xclient(_)
+            | Command::Xforward(_)
             | Command::Bdat { .. } => Reply::of(502, "5.5.1", "not offered here"),
             _ => Reply::of(500, "5.5.1", "command not recognized"),
         }

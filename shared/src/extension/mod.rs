@@ -7,6 +7,7 @@
 //! [`MailParameters`] and [`RcptParameters`] read the parameters of a whole
 //! command, [`Offered`] an EHLO reply.
 
+mod attribute;
 mod auth;
 mod body;
 mod deliverby;
@@ -20,7 +21,10 @@ mod orcpt;
 mod priority;
 mod size;
 mod smtputf8;
+mod xclient;
+mod xforward;
 
+pub use attribute::{Attribute, AttributeError};
 pub use auth::Submitter;
 pub use body::Body;
 pub use deliverby::{ByMode, DeliverBy};
@@ -34,6 +38,8 @@ pub use orcpt::{AddressForm, OriginalRecipient};
 pub use priority::Priority;
 pub use size::Size;
 pub use smtputf8::NeedsSmtpUtf8;
+pub use xclient::{ClientProtocol, Xclient};
+pub use xforward::{Source, Xforward};
 
 /// One registered extension.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
