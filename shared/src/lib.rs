@@ -31,13 +31,19 @@
 //! | RFC 1870 | SIZE | [`extension`], [`parameter`] |
 //! | RFC 2033 | LMTP: one reply per recipient | [`session`] |
 //! | RFC 2034, RFC 3463 | enhanced status codes | [`status`] |
+//! | RFC 2852 | DELIVERBY: BY | [`extension`] |
 //! | RFC 2920 | PIPELINING | [`session`], [`deviation`] |
-//! | RFC 3030 | BDAT | [`codec`], [`session`] |
+//! | RFC 3030 | BDAT, BODY=BINARYMIME | [`codec`], [`session`], [`extension`] |
 //! | RFC 3207 | STARTTLS | [`session`] |
-//! | RFC 3461 | DSN parameters, xtext | [`parameter`] |
-//! | RFC 4954 | AUTH | [`session`], [`recording`] |
+//! | RFC 3461 | DSN: RET, ENVID, NOTIFY, ORCPT; xtext | [`extension`], [`parameter`] |
+//! | RFC 4865 | FUTURERELEASE: HOLDFOR, HOLDUNTIL | [`extension`] |
+//! | RFC 4954 | AUTH, and the parameter of MAIL | [`session`], [`recording`], [`extension`] |
 //! | RFC 6152 | 8BITMIME | [`extension`] |
 //! | RFC 6531 | SMTPUTF8 | [`address`], [`extension`] |
+//! | RFC 6533 | ORCPT beyond US-ASCII | [`extension`] |
+//! | RFC 6710 | MT-PRIORITY | [`extension`] |
+//! | RFC 8689 | REQUIRETLS: the parameter | [`extension`] |
+//! | RFC 9422 | LIMITS | [`extension`] |
 pub mod address;
 pub mod check;
 pub mod codec;

@@ -61,6 +61,8 @@ pub enum Step {
     Quit,
     /// XCLIENT: as if connected anew.
     Xclient,
+    /// XFORWARD: changes nothing here, and may not come within a transaction.
+    Xforward,
     /// What changes nothing: NOOP, HELP, VRFY, EXPN, ETRN, unknown verbs.
     Other,
 }
@@ -101,6 +103,7 @@ impl Step {
             Verb::Rset => Self::Reset,
             Verb::StartTls => Self::StartTls,
             Verb::Xclient => Self::Xclient,
+            Verb::Xforward => Self::Xforward,
             Verb::Etrn | Verb::Expn | Verb::Help | Verb::Noop | Verb::Vrfy | Verb::Other(_) => {
                 Self::Other
             }
@@ -139,7 +142,9 @@ pub const fn advance(stage: Stage, step: Step, outcome: Outcome) -> Result<Stage
         (Greeted | Ready, Step::StartTls, _) => Greeted,
         // Not within a transaction: RFC 4954 §4.
         (Ready, Step::Auth, _) => Ready,
+        // Neither within a transaction: Postfix's XCLIENT_README, XFORWARD_README.
         (Greeted | Ready, Step::Xclient, _) => Greeted,
+        (Ready, Step::Xforward, _) => Ready,
         (Ready, Step::Mail, _) => Mail,
         (Mail | Rcpt, Step::Rcpt, _) => Rcpt,
         (Rcpt, Step::Data, _) => Data,
@@ -179,6 +184,9 @@ mod tests {
             (Step::Hello { lmtp: false }, Accepted, Ready),
             (Step::Auth, GoOn, Ready),
             (Step::Auth, Accepted, Ready),
+            (Step::Xclient, Accepted, Greeted),
+            (Step::Hello { lmtp: false }, Accepted, Ready),
+            (Step::Xforward, Accepted, Ready),
             (Step::Mail, Accepted, Mail),
             (Step::Rcpt, Refused, Mail),
             (Step::Rcpt, Accepted, Rcpt),
@@ -210,6 +218,9 @@ mod tests {
             (Mail, Step::Mail),
             (Mail, Step::StartTls),
             (Mail, Step::Auth),
+            (Mail, Step::Xclient),
+            (Rcpt, Step::Xforward),
+            (Greeted, Step::Xforward),
             (Bdat, Step::Data),
             (Closed, Step::Mail),
         ] {

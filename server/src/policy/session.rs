@@ -163,6 +163,7 @@ impl SessionPolicy {
             | Command::StartTls
             | Command::Auth { .. }
             | Command::Xclient(_)
+            | Command::Xforward(_)
             | Command::Bdat { .. } => Reply::of(502, "5.5.1", "not offered here"),
             _ => Reply::of(500, "5.5.1", "command not recognized"),
         }
