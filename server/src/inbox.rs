@@ -34,6 +34,8 @@ pub struct Received {
     pub at: Timestamp,
     /// The client's address, as the server takes it to be.
     pub client: Option<IpAddr>,
+    /// What XFORWARD said of the client before it.
+    pub forwarded: Option<String>,
     /// The name given in EHLO, HELO or LHLO.
     pub helo: Option<String>,
     /// `ESMTP`, `ESMTPS` and so on (RFC 3848).

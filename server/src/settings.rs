@@ -33,6 +33,14 @@ pub struct Site {
     pub witness: Store,
     /// What a client may do.
     pub limits: Limits,
+    /// Whose XCLIENT is believed.
+    pub xclient_hosts: Vec<IpNet>,
+    /// Whose XFORWARD is believed.
+    pub xforward_hosts: Vec<IpNet>,
+    /// EHLO keywords that are left out, and what they stand for with them.
+    pub hidden: Vec<String>,
+    /// EHLO lines that are added, or take the place of the keyword's own.
+    pub advertised: Vec<String>,
     /// What is only tolerated is refused.
     pub strict: bool,
     /// The listeners, in the order of the options.
@@ -127,6 +135,10 @@ impl Settings {
             store: Store::new(&options.store, &local_users(options)),
             witness: Store::new(&options.witness, &[]),
             limits: options.limits.clone().with_none_as_most(),
+            xclient_hosts: options.xclient_hosts.clone(),
+            xforward_hosts: options.xforward_hosts.clone(),
+            hidden: options.hide.clone(),
+            advertised: options.advertise.clone(),
             strict: options.strict,
             ports: self.ports.clone(),
             tls: self.tls.clone(),

@@ -64,6 +64,22 @@ pub struct Options {
     /// Who may send to foreign domains
     #[arg(long, value_enum, default_value_t = RelayPolicy::Closed)]
     pub relay_policy: RelayPolicy,
+    /// Believe what these clients say in XCLIENT: so a session on loopback can be one
+    /// from anywhere
+    #[arg(long, value_delimiter = ',', value_name = "CIDR,…", value_parser = network)]
+    #[serde(deserialize_with = "networks")]
+    pub xclient_hosts: Vec<IpNet>,
+    /// Keep what these clients say in XFORWARD
+    #[arg(long, value_delimiter = ',', value_name = "CIDR,…", value_parser = network)]
+    #[serde(deserialize_with = "networks")]
+    pub xforward_hosts: Vec<IpNet>,
+    /// Do not offer this extension, nor know it; may be given more than once
+    #[arg(long, value_name = "KEYWORD")]
+    pub hide: Vec<String>,
+    /// Add this line to the EHLO reply, or put it in place of the keyword's own; may
+    /// be given more than once
+    #[arg(long, value_name = "KEYWORD ARGS")]
+    pub advertise: Vec<String>,
     /// Refuse what is otherwise only noted: commands before the greeting, commands in
     /// a group that was not offered or must have ended, and bad syntax that can be
     /// understood

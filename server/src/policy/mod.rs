@@ -1,5 +1,6 @@
 //! What each command is answered.
 
+mod client;
 mod hello;
 pub mod persona;
 mod recipient;

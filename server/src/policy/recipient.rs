@@ -25,9 +25,11 @@ pub(super) enum Recipient {
 
 /// What counts about a client when it wants to send to foreign domains.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Client {
-    /// Its address; none for one on this very machine, by a UNIX socket.
+pub(super) struct Asking {
+    /// Its address.
     pub(super) address: Option<IpAddr>,
+    /// It came by a UNIX socket.
+    pub(super) on_this_machine: bool,
     /// What its listener allows.
     pub(super) relay_policy: RelayPolicy,
 }
@@ -37,7 +39,7 @@ impl Site {
     pub(super) fn recipient(
         &self,
         path: &ForwardPath,
-        client: &Client,
+        client: &Asking,
     ) -> Result<Recipient, Reply> {
         let Some(mailbox) = path.mailbox() else {
             return Ok(Recipient::Local {
@@ -61,14 +63,16 @@ impl Site {
     }
 
     /// Whether that client may send to foreign domains.
-    fn foreign(&self, client: &Client) -> Result<Recipient, Reply> {
+    fn foreign(&self, client: &Asking) -> Result<Recipient, Reply> {
         let trusted = || {
-            client.address.is_none_or(|address| {
-                let address = address.to_canonical();
+            let address = client.address.map(|address| address.to_canonical());
+            let known = |address| {
                 self.trusted
                     .iter()
                     .any(|network| network.contains(&address))
-            })
+            };
+            // Nobody is trusted because nothing is known of them.
+            client.on_this_machine || address.is_some_and(known)
         };
         let allowed = self.persona.relays == Relays::ForAnyone
             || client.relay_policy == RelayPolicy::Open

@@ -8,11 +8,14 @@ use driver::serve::{Answer, Policy};
 use driver::socket::Endpoint;
 use driver::stream::Stream;
 use driver::tls::Facts;
+use ipnet::IpNet;
 use shared::command::{Command, Heard, Verb};
 use shared::deviation::Deviation;
+use shared::extension::{Xclient, Xforward};
 use shared::reply::Reply;
 use shared::session::{Asked, ServerSession};
 
+use super::client::Client;
 use super::hello::Helo;
 use super::transaction::Envelope;
 use crate::config::{Protocol, TlsMode};
@@ -27,10 +30,12 @@ pub struct SessionPolicy {
     pub(super) clock: Clock,
     /// The session in the recording.
     pub(super) session: u64,
-    pub(super) client: Endpoint,
+    pub(super) client: Client,
     pub(super) helo: Option<Helo>,
     pub(super) envelope: Option<Envelope>,
     pub(super) incoming: Option<Incoming>,
+    /// Why the chunk that is coming in will be refused.
+    pub(super) refused_chunk: Option<Reply>,
     pub(super) counts: Counts,
     pub(super) in_tls: bool,
     pub(super) tls_version: Option<String>,
@@ -65,10 +70,11 @@ impl SessionPolicy {
             port,
             clock,
             session: served.session,
-            client: served.client,
+            client: Client::new(served.client),
             helo: None,
             envelope: None,
             incoming: None,
+            refused_chunk: None,
             counts: Counts::default(),
             in_tls: false,
             tls_version: None,
@@ -155,18 +161,55 @@ impl SessionPolicy {
                 "2.0.0",
                 "RFC 5321 has all the help there is",
             )),
-            Command::StartTls if self.port.tls == TlsMode::StartTls => {
+            Command::StartTls if self.port.tls == TlsMode::StartTls && !self.hides("STARTTLS") => {
                 Reply::of(220, "2.0.0", "go ahead")
             }
+            Command::Xclient(said) => self.xclient(said),
+            Command::Xforward(said) => self.xforward(said),
+            // BDAT is answered at the end of its chunk.
             Command::Expn(_)
             | Command::Etrn(_)
             | Command::StartTls
             | Command::Auth { .. }
-            | Command::Xclient(_)
-            | Command::Xforward(_)
             | Command::Bdat { .. } => Reply::of(502, "5.5.1", "not offered here"),
             _ => Reply::of(500, "5.5.1", "command not recognized"),
         }
+    }
+
+    fn hides(&self, keyword: &str) -> bool {
+        let mut hidden = self.site.hidden.iter();
+        hidden.any(|one| one.eq_ignore_ascii_case(keyword))
+    }
+
+    /// The connection comes from one of these.
+    pub(super) fn believes(&self, hosts: &[IpNet]) -> bool {
+        let address = self.client.connected_from();
+        let address = address.map(|address| address.to_canonical());
+        address.is_some_and(|address| hosts.iter().any(|host| host.contains(&address)))
+    }
+
+    /// A proxy says who the client is: the session begins anew, as if that client
+    /// had just connected (Postfix's XCLIENT_README).
+    fn xclient(&mut self, said: &Xclient) -> Reply {
+        if !self.believes(&self.site.xclient_hosts) || self.hides("XCLIENT") {
+            return Reply::of(550, "5.7.0", "you are not believed");
+        }
+        self.abandon();
+        self.client.become_client(said);
+        self.helo = None;
+        self.greeting()
+    }
+
+    fn xforward(&mut self, said: &Xforward) -> Reply {
+        if !self.believes(&self.site.xforward_hosts) || self.hides("XFORWARD") {
+            return Reply::of(550, "5.7.0", "you are not believed");
+        }
+        self.client.forward(said);
+        Reply::of(250, "2.0.0", "noted")
+    }
+
+    fn greeting(&self) -> Reply {
+        Reply::of(220, "", format!("{} ESMTP Heloscope", self.site.hostname))
     }
 
     /// Counts a command that leads nowhere: too many of them are errors.
@@ -186,15 +229,14 @@ impl SessionPolicy {
 impl Policy for SessionPolicy {
     async fn asked(&mut self, asked: Asked, session: &ServerSession) -> Answer {
         let reply = match asked {
-            Asked::Greeting => {
-                Reply::of(220, "", format!("{} ESMTP Heloscope", self.site.hostname))
-            }
+            Asked::Greeting => self.greeting(),
             Asked::Command(heard) if is_foreign(&heard.verb) => {
                 return Answer::Last(Reply::of(554, "5.5.1", "this is no web server, closing"));
             }
             Asked::Command(heard) => self.command(&heard, session),
             Asked::Sasl(_) => Reply::of(503, "5.5.1", "no AUTH is under way"),
-            Asked::EndOfData { .. } => {
+            Asked::EndOfData { last: false } => self.end_of_chunk(),
+            Asked::EndOfData { last: true } => {
                 let replies = self.end_of_data().await;
                 if replies.iter().any(|one| one.code().is_refusal()) {
                     self.error();
@@ -212,9 +254,7 @@ impl Policy for SessionPolicy {
     }
 
     async fn content(&mut self, bytes: Bytes) {
-        if let Some(incoming) = &mut self.incoming {
-            incoming.write(&bytes);
-        }
+        self.take_content(&bytes);
     }
 
     fn tls_started(&mut self, facts: &Facts, _stream: &Stream) {

@@ -24,6 +24,8 @@ pub struct Trace<'a> {
     pub helo: &'a str,
     /// The client's address; none if it came by a UNIX socket.
     pub client: Option<IpAddr>,
+    /// Its name, if a proxy gave one.
+    pub client_name: Option<String>,
     /// `ESMTP`, `ESMTPS` and so on.
     pub protocol: &'static str,
     /// The server's name.
@@ -109,9 +111,11 @@ impl Incoming {
 
     fn trace_header(&self, trace: &Trace<'_>) -> String {
         // RFC 5321 §4.4: what the server itself knows of the client.
+        let name = trace.client_name.as_ref().map(|name| format!("{name} "));
+        let name = name.unwrap_or_default();
         let address = match trace.client.map(|address| address.to_canonical()) {
-            Some(IpAddr::V4(address)) => format!(" ([{address}])"),
-            Some(IpAddr::V6(address)) => format!(" ([IPv6:{address}])"),
+            Some(IpAddr::V4(address)) => format!(" ({name}[{address}])"),
+            Some(IpAddr::V6(address)) => format!(" ({name}[IPv6:{address}])"),
             None => String::new(),
         };
         format!(
@@ -136,6 +140,11 @@ impl Incoming {
         if let Some(Err(error)) = self.file.as_mut().map(|file| file.write_all(bytes)) {
             self.failure = Some(error);
         }
+    }
+
+    /// How many octets have come.
+    pub fn octets(&self) -> u64 {
+        self.octets
     }
 
     /// It has more octets than the limit.

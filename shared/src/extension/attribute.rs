@@ -47,7 +47,7 @@ pub enum AttributeError {
 
 impl AttributeError {
     pub(super) fn unknown(name: &str) -> Self {
-        Self::Unknown(excerpt(name.as_bytes(), 32))
+        Self::Unknown(excerpt(name.as_bytes(), 32).replace('…', "..."))
     }
 
     /// The reply it deserves.

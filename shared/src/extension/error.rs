@@ -51,7 +51,8 @@ pub enum EnvelopeError {
 impl EnvelopeError {
     /// Of a parameter that no extension on offer has.
     pub(super) fn not_offered(parameter: &str) -> Self {
-        Self::NotOffered(excerpt(parameter.as_bytes(), LONGEST_KEYWORD))
+        // It goes into a reply, which is ASCII: RFC 5321 §4.2.
+        Self::NotOffered(excerpt(parameter.as_bytes(), LONGEST_KEYWORD).replace('…', "..."))
     }
 
     /// The reply it deserves.

@@ -7,6 +7,11 @@ use super::{AnnouncedLimits, Size};
 pub struct Offered(Vec<String>);
 
 impl Offered {
+    /// No extension at all: what follows HELO.
+    pub const fn nothing() -> Self {
+        Self(Vec::new())
+    }
+
     /// Reads the lines after the first.
     pub fn parse<'a>(lines: impl IntoIterator<Item = &'a str>) -> Self {
         Self(
