@@ -15,12 +15,14 @@
 //! | [`net`] | binding, connecting, network namespaces |
 //! | [`listen`] | several listening sockets, and saying where they are |
 //! | [`process`] | signals, logging |
+//! | [`sasl`] | SASL, both halves: who a client is |
 
 pub mod clock;
 pub mod journal;
 pub mod listen;
 pub mod net;
 pub mod process;
+pub mod sasl;
 pub mod serve;
 pub mod socket;
 pub mod stream;
