@@ -46,6 +46,8 @@ pub struct Received {
     pub tls: Option<String>,
     /// Who had authenticated.
     pub auth: Option<String>,
+    /// By which mechanism.
+    pub mechanism: Option<&'static str>,
     /// Octets of content, dots undone, without the trace header.
     pub octets: u64,
     /// Their SHA-256 digest, in hex.

@@ -29,6 +29,13 @@ pub struct Limits {
     /// The most NOOP, RSET, VRFY, EXPN, HELP in one session between two messages
     #[arg(long, default_value_t = 100, value_name = "N")]
     pub max_junk: u32,
+    /// The most failures of AUTH in one session
+    #[arg(long, default_value_t = 5, value_name = "N")]
+    pub max_auth_failures: u32,
+    /// How long each of them delays its reply
+    #[arg(long, default_value_t = Period::seconds(1), value_name = "TIME")]
+    #[serde_as(as = "DisplayFromStr")]
+    pub auth_delay: Period,
     /// The most connections at a time
     #[arg(long, default_value_t = 1000, value_name = "N")]
     pub max_connections: usize,
@@ -88,6 +95,8 @@ impl Limits {
             max_messages: or_most(self.max_messages, u64::MAX),
             max_errors: or_most(self.max_errors, u32::MAX),
             max_junk: or_most(self.max_junk, u32::MAX),
+            max_auth_failures: or_most(self.max_auth_failures, u32::MAX),
+            auth_delay: self.auth_delay,
             max_connections: or_most(self.max_connections, usize::MAX),
             max_connections_per_client: or_most(self.max_connections_per_client, usize::MAX),
             timeout_command: forever(self.timeout_command),

@@ -21,6 +21,8 @@ pub struct ListenSpec {
     pub tls: TlsMode,
     /// No transaction without TLS.
     pub require_tls: bool,
+    /// No transaction without AUTH.
+    pub require_auth: bool,
     /// Who may send to foreign domains here, if it differs from elsewhere.
     pub relay_policy: Option<RelayPolicy>,
 }
@@ -88,7 +90,9 @@ pub enum NoListener {
     #[error(transparent)]
     Endpoint(#[from] NoEndpoint),
     /// There is no such option.
-    #[error("'{0}' is no option of a listener: name=, proto=, tls=, relay=, require-tls")]
+    #[error(
+        "'{0}' is no option of a listener: name=, proto=, tls=, relay=, require-tls, require-auth"
+    )]
     Option(String),
     /// The option has no such value.
     #[error("{option}={value} is none of {wanted}")]
@@ -130,6 +134,7 @@ impl ListenSpec {
             protocol: Protocol::default(),
             tls: TlsMode::default(),
             require_tls: false,
+            require_auth: false,
             relay_policy: None,
         }
     }
@@ -143,10 +148,11 @@ impl ListenSpec {
             }
             "tls" => self.tls = value("tls", given, TLS_MODES, "none, starttls, implicit")?,
             "relay" => {
-                let wanted = "closed, open";
+                let wanted = "closed, auth, open";
                 self.relay_policy = Some(value("relay", given, RelayPolicy::WORDS, wanted)?);
             }
             "require-tls" if given.is_empty() => self.require_tls = true,
+            "require-auth" if given.is_empty() => self.require_auth = true,
             _ => return Err(NoListener::Option(text.to_owned())),
         }
         Ok(())
@@ -202,6 +208,9 @@ impl fmt::Display for ListenSpec {
         if self.require_tls {
             f.write_str(",require-tls")?;
         }
+        if self.require_auth {
+            f.write_str(",require-auth")?;
+        }
         if let Some(policy) = self.relay_policy {
             write!(f, ",relay={}", word(RelayPolicy::WORDS, policy))?;
         }
@@ -217,7 +226,7 @@ mod tests {
     fn specifications_are_read_and_printed() {
         for text in [
             "127.0.0.1:0",
-            "[::1]:587,name=sub,proto=submission,require-tls",
+            "[::1]:587,name=sub,proto=submission,require-tls,require-auth",
             "0.0.0.0:465,proto=submission,tls=implicit",
             "unix:/run/helo.sock,proto=lmtp,tls=none",
             "127.0.0.1:25,relay=open",

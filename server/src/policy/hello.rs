@@ -94,6 +94,7 @@ impl SessionPolicy {
             // RFC 8689 §2: within TLS alone.
             lines.push("REQUIRETLS".into());
         }
+        lines.extend(self.auth_line());
         lines.extend(self.announced_limits());
         if self.believes(&self.site.xclient_hosts) {
             lines.push(format!("XCLIENT {}", Xclient::ATTRIBUTES));

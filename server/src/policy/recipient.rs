@@ -30,6 +30,8 @@ pub(super) struct Asking {
     pub(super) address: Option<IpAddr>,
     /// It came by a UNIX socket.
     pub(super) on_this_machine: bool,
+    /// It has proven who it is.
+    pub(super) authenticated: bool,
     /// What its listener allows.
     pub(super) relay_policy: RelayPolicy,
 }
@@ -64,22 +66,26 @@ impl Site {
 
     /// Whether that client may send to foreign domains.
     fn foreign(&self, client: &Asking) -> Result<Recipient, Reply> {
-        let trusted = || {
-            let address = client.address.map(|address| address.to_canonical());
-            let known = |address| {
-                self.trusted
-                    .iter()
-                    .any(|network| network.contains(&address))
-            };
-            // Nobody is trusted because nothing is known of them.
-            client.on_this_machine || address.is_some_and(known)
-        };
         let allowed = self.persona.relays == Relays::ForAnyone
-            || client.relay_policy == RelayPolicy::Open
-            || trusted();
+            || match client.relay_policy {
+                RelayPolicy::Open => true,
+                RelayPolicy::Auth => client.authenticated,
+                RelayPolicy::Closed => client.authenticated || self.trusts(client),
+            };
         allowed
             .then_some(Recipient::Foreign)
             .ok_or_else(|| Reply::of(550, "5.7.1", "relaying denied"))
+    }
+
+    /// A client that is known by where it comes from. Nobody is trusted because
+    /// nothing is known of them.
+    pub(super) fn trusts(&self, client: &Asking) -> bool {
+        let address = client.address.map(|address| address.to_canonical());
+        let known = |address| {
+            let mut networks = self.trusted.iter();
+            networks.any(|network| network.contains(&address))
+        };
+        client.on_this_machine || address.is_some_and(known)
     }
 
     fn is_local(&self, domain: &Domain) -> bool {

@@ -60,12 +60,7 @@ impl SessionPolicy {
             Ok(parameters) => parameters,
             Err(error) => return error.reply(),
         };
-        let asking = Asking {
-            address: self.client.address(),
-            on_this_machine: self.client.is_at_a_unix_socket(),
-            relay_policy: self.port.relay_policy,
-        };
-        let decided = self.site.recipient(forward_path, &asking);
+        let decided = self.site.recipient(forward_path, &self.asking());
         let most = self.site.limits.max_recipients;
         let Some(envelope) = &mut self.envelope else {
             return Reply::of(503, "5.5.1", "MAIL first");
@@ -87,6 +82,16 @@ impl SessionPolicy {
                 Reply::of(250, "2.1.5", "recipient taken")
             }
             Err(reply) => reply,
+        }
+    }
+
+    /// What counts about the client when it wants to send to foreign domains.
+    pub(super) fn asking(&self) -> Asking {
+        Asking {
+            address: self.client.address(),
+            on_this_machine: self.client.is_at_a_unix_socket(),
+            authenticated: self.is_authenticated(),
+            relay_policy: self.port.relay_policy,
         }
     }
 
@@ -188,20 +193,28 @@ impl SessionPolicy {
 
     /// The keyword of RFC 3848 and RFC 6531 §4.3.
     fn protocol(&self, smtputf8: bool) -> &'static str {
-        if self.port.protocol == Protocol::Lmtp {
-            return match (smtputf8, self.in_tls) {
-                (false, false) => "LMTP",
-                (false, true) => "LMTPS",
-                (true, false) => "UTF8LMTP",
-                (true, true) => "UTF8LMTPS",
-            };
+        let lmtp = self.port.protocol == Protocol::Lmtp;
+        let (tls, auth) = (self.in_tls, self.is_authenticated());
+        if !self.is_extended() {
+            return "SMTP";
         }
-        match (self.is_extended(), smtputf8, self.in_tls) {
-            (false, _, _) => "SMTP",
-            (true, false, false) => "ESMTP",
-            (true, false, true) => "ESMTPS",
-            (true, true, false) => "UTF8SMTP",
-            (true, true, true) => "UTF8SMTPS",
+        match (lmtp, smtputf8, tls, auth) {
+            (false, false, false, false) => "ESMTP",
+            (false, false, false, true) => "ESMTPA",
+            (false, false, true, false) => "ESMTPS",
+            (false, false, true, true) => "ESMTPSA",
+            (false, true, false, false) => "UTF8SMTP",
+            (false, true, false, true) => "UTF8SMTPA",
+            (false, true, true, false) => "UTF8SMTPS",
+            (false, true, true, true) => "UTF8SMTPSA",
+            (true, false, false, false) => "LMTP",
+            (true, false, false, true) => "LMTPA",
+            (true, false, true, false) => "LMTPS",
+            (true, false, true, true) => "LMTPSA",
+            (true, true, false, false) => "UTF8LMTP",
+            (true, true, false, true) => "UTF8LMTPA",
+            (true, true, true, false) => "UTF8LMTPS",
+            (true, true, true, true) => "UTF8LMTPSA",
         }
     }
 
@@ -264,7 +277,8 @@ impl SessionPolicy {
             protocol,
             envelope: envelope.into(),
             tls: self.tls_version.clone(),
-            auth: None,
+            auth: self.auth.identity.as_ref().map(|one| one.authcid.clone()),
+            mechanism: self.auth.identity.as_ref().map(|one| one.mechanism),
             octets: kept.octets,
             sha256: kept.sha256,
             place: kept.place,

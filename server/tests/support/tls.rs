@@ -48,6 +48,11 @@ impl Tls {
         })
     }
 
+    /// What an AUTH exchange is bound to here.
+    pub fn channel(&self) -> driver::sasl::Channel {
+        self.stream.channel()
+    }
+
     /// The server's certificates, DER, its own first.
     pub fn certificates(&self) -> Vec<Vec<u8>> {
         Facts::of(&self.stream, None, String::new()).chain

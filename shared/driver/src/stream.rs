@@ -207,6 +207,8 @@ mod tests {
     use rustls::{SupportedProtocolVersion, version};
     use tokio::net::TcpListener;
 
+    use tokio::net::TcpStream;
+
     use super::*;
     use crate::tls::{self, Verify};
 

@@ -12,9 +12,11 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 pub use rustls::pki_types::ServerName;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::server::{ClientCertVerifierBuilder, WebPkiClientVerifier};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use sha2::{Digest, Sha256};
 use shared::escape::hex;
+use x509_parser::prelude::GeneralName;
 
 use crate::stream::Stream;
 
@@ -212,36 +214,93 @@ impl ServerCertVerifier for NotingVerifier {
     }
 }
 
+/// What a server asks of its clients.
+#[derive(Clone, Copy, Debug)]
+pub enum Clients<'a> {
+    /// Nothing.
+    Unknown,
+    /// A certificate, if they have one that these CAs (PEM) signed.
+    MayShow(&'a Path),
+    /// A certificate that these CAs (PEM) signed.
+    MustShow(&'a Path),
+}
+
 /// A server's configuration with a certificate minted now for these names.
-pub fn minted(names: &[String]) -> Result<Arc<ServerConfig>> {
+pub fn minted(names: &[String], clients: Clients<'_>) -> Result<Arc<ServerConfig>> {
     let minted = rcgen::generate_simple_self_signed(names.to_vec())
         .with_context(|| format!("minting a certificate for {}", names.join(", ")))?;
     let key = PrivateKeyDer::try_from(minted.signing_key.serialize_der())
         .map_err(|error| anyhow::anyhow!("the minted key: {error}"))?;
-    server_config(vec![minted.cert.der().clone()], key)
+    server_config(vec![minted.cert.der().clone()], key, clients)
 }
 
 /// A server's configuration with a certificate chain and key from PEM files.
-pub fn loaded(chain: &Path, key: &Path) -> Result<Arc<ServerConfig>> {
+pub fn loaded(chain: &Path, key: &Path, clients: Clients<'_>) -> Result<Arc<ServerConfig>> {
     let certificates = certificates(chain)?;
     let key = PrivateKeyDer::from_pem_file(key)
         .map_err(|error| anyhow::anyhow!("{error}"))
         .with_context(|| format!("reading the key {}", key.display()))?;
-    server_config(certificates, key)
+    server_config(certificates, key, clients)
 }
 
 fn server_config(
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
+    clients: Clients<'_>,
 ) -> Result<Arc<ServerConfig>> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
+    let config = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
-        .context("choosing TLS versions")?
-        .with_no_client_auth()
+        .context("choosing TLS versions")?;
+    let config = match clients {
+        Clients::Unknown => config.with_no_client_auth(),
+        Clients::MayShow(ca) => {
+            let verifier = client_verifier(ca, provider)?.allow_unauthenticated();
+            config.with_client_cert_verifier(verifier.build()?)
+        }
+        Clients::MustShow(ca) => {
+            config.with_client_cert_verifier(client_verifier(ca, provider)?.build()?)
+        }
+    };
+    let config = config
         .with_single_cert(chain, key)
         .context("certificate and key do not fit together")?;
     Ok(Arc::new(config))
+}
+
+fn client_verifier(ca: &Path, provider: Arc<CryptoProvider>) -> Result<ClientCertVerifierBuilder> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(ca)? {
+        roots
+            .add(certificate)
+            .with_context(|| format!("{} holds what is no CA certificate", ca.display()))?;
+    }
+    Ok(WebPkiClientVerifier::builder_with_provider(
+        Arc::new(roots),
+        provider,
+    ))
+}
+
+/// The names in a certificate (DER), the one to use first: mailboxes, host names,
+/// and without either the common name (RFC 6125 §6.4.4).
+pub fn names(der: &[u8]) -> Vec<String> {
+    let Ok((_, certificate)) = x509_parser::parse_x509_certificate(der) else {
+        return Vec::new();
+    };
+    let mut names = Vec::new();
+    let alternative = certificate.subject_alternative_name().ok().flatten();
+    for name in alternative.iter().flat_map(|one| &one.value.general_names) {
+        match name {
+            GeneralName::RFC822Name(mailbox) => names.insert(0, (*mailbox).to_owned()),
+            GeneralName::DNSName(host) => names.push((*host).to_owned()),
+            _ => {}
+        }
+    }
+    if names.is_empty() {
+        let common = certificate.subject().iter_common_name();
+        names.extend(common.filter_map(|name| name.as_str().ok().map(str::to_owned)));
+    }
+    names
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {

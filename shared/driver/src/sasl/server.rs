@@ -103,7 +103,7 @@ enum State {
 }
 
 /// What a mechanism does on this side.
-pub(super) trait ServerHalf: std::fmt::Debug + Send {
+pub(super) trait ServerHalf: std::fmt::Debug + Send + Sync {
     /// The first challenge, if AUTH carried no message. A server that does not
     /// speak first says nothing in it (RFC 4954 §4).
     fn open(&mut self) -> Vec<u8> {

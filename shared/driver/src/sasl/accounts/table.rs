@@ -137,6 +137,11 @@ impl Accounts {
         self.any
     }
 
+    /// Everybody who has a password, as the account spells the name.
+    pub fn users(&self) -> impl Iterator<Item = &str> {
+        self.passwords.values().map(|account| account.name.as_str())
+    }
+
     /// Somebody has a password.
     pub fn has_passwords(&self) -> bool {
         !self.passwords.is_empty()
