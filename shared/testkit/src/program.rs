@@ -71,7 +71,12 @@ impl Program {
 
     /// Asks it to end.
     pub fn ask_to_end(&self) {
-        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+        self.send(Signal::TERM);
+    }
+
+    /// Sends it a signal.
+    pub fn send(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
     /// Asks it to end, and waits until it has.
