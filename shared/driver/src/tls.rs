@@ -224,10 +224,16 @@ pub fn minted(names: &[String]) -> Result<Arc<ServerConfig>> {
 /// A server's configuration with a certificate chain and key from PEM files.
 pub fn loaded(chain: &Path, key: &Path) -> Result<Arc<ServerConfig>> {
     let certificates = certificates(chain)?;
-    let key = PrivateKeyDer::from_pem_file(key)
+    let private_key = PrivateKeyDer::from_pem_file(key)
         .map_err(|error| anyhow::anyhow!("{error}"))
         .with_context(|| format!("reading the key {}", key.display()))?;
-    server_config(certificates, key)
+    server_config(certificates, private_key).with_context(|| {
+        format!(
+            "the certificate {} and the key {} do not fit together",
+            chain.display(),
+            key.display()
+        )
+    })
 }
 
 fn server_config(
@@ -239,8 +245,7 @@ fn server_config(
         .with_safe_default_protocol_versions()
         .context("choosing TLS versions")?
         .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .context("certificate and key do not fit together")?;
+        .with_single_cert(chain, key)?;
     Ok(Arc::new(config))
 }
 
