@@ -1,6 +1,6 @@
 //! A message while it comes in, and how it is kept.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Write};
 use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
@@ -176,12 +176,21 @@ impl Incoming {
         let Some(tmp) = &self.tmp else {
             return Ok(Place::Nowhere);
         };
-        let mut place = Place::Nowhere;
+        let mut kept = Vec::new();
         let name = format!("{}.{}.heloscope", self.octets, self.id);
         for maildir in &self.maildirs {
-            place = Place::File(maildir::publish(tmp, maildir, &name)?);
+            match maildir::publish(tmp, maildir, &name) {
+                Ok(place) => kept.push(place),
+                Err(error) => {
+                    // The client will hear that nobody has it, and send it again.
+                    for place in &kept {
+                        maildir::remove(place);
+                    }
+                    return Err(error);
+                }
+            }
         }
-        Ok(place)
+        Ok(kept.pop().map_or(Place::Nowhere, Place::File))
     }
 }
 
@@ -189,7 +198,7 @@ impl Drop for Incoming {
     fn drop(&mut self) {
         if let Some(tmp) = &self.tmp {
             // What is in `new` by now has a name of its own.
-            let _ = fs::remove_file(tmp);
+            maildir::remove(tmp);
         }
     }
 }

@@ -34,11 +34,18 @@ impl Tls {
         Ok(Self { runtime, stream })
     }
 
-    /// Says something, and returns what comes until a reply is whole.
+    /// Says something, and returns the reply to it.
     pub fn say(&mut self, text: &str) -> String {
         let Self { runtime, stream } = self;
+        let said = stream.write(text.as_bytes());
+        runtime.block_on(said).unwrap();
+        self.hear()
+    }
+
+    /// Returns what comes until a reply is whole.
+    pub fn hear(&mut self) -> String {
+        let Self { runtime, stream } = self;
         runtime.block_on(async {
-            stream.write(text.as_bytes()).await.unwrap();
             let mut reply = BytesMut::new();
             while !is_whole(&reply) {
                 let read = timeout(testkit::wait::LIMIT, stream.read(&mut reply));

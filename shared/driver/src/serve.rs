@@ -385,7 +385,8 @@ impl Loop<'_> {
     }
 }
 
-/// Waits for something within a time limit, and while the server may wait.
+/// Waits for something within a time limit, and while the server may wait. What
+/// can be done without waiting is done: the last 421 is said.
 async fn within<T>(
     limit: Duration,
     ending: &watch::Receiver<Ending>,
@@ -393,6 +394,7 @@ async fn within<T>(
 ) -> io::Result<T> {
     let mut ending = ending.clone();
     tokio::select! {
+        biased;
         done = timeout(limit, done) => done.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())),
         _ = ending.wait_for(|&ending| ending == Ending::Now) => {
             Err(io::Error::new(io::ErrorKind::Interrupted, "the server ends"))

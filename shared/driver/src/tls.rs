@@ -12,7 +12,8 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 pub use rustls::pki_types::ServerName;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
-use rustls::server::{ClientCertVerifierBuilder, WebPkiClientVerifier};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use sha2::{Digest, Sha256};
 use shared::escape::hex;
@@ -231,54 +232,62 @@ pub fn minted(names: &[String], clients: Clients<'_>) -> Result<Arc<ServerConfig
         .with_context(|| format!("minting a certificate for {}", names.join(", ")))?;
     let key = PrivateKeyDer::try_from(minted.signing_key.serialize_der())
         .map_err(|error| anyhow::anyhow!("the minted key: {error}"))?;
-    server_config(vec![minted.cert.der().clone()], key, clients)
+    server_config(
+        vec![minted.cert.der().clone()],
+        key,
+        client_verifier(clients)?,
+    )
 }
 
 /// A server's configuration with a certificate chain and key from PEM files.
 pub fn loaded(chain: &Path, key: &Path, clients: Clients<'_>) -> Result<Arc<ServerConfig>> {
     let certificates = certificates(chain)?;
-    let key = PrivateKeyDer::from_pem_file(key)
+    let private_key = PrivateKeyDer::from_pem_file(key)
         .map_err(|error| anyhow::anyhow!("{error}"))
         .with_context(|| format!("reading the key {}", key.display()))?;
-    server_config(certificates, key, clients)
+    let verifier = client_verifier(clients)?;
+    server_config(certificates, private_key, verifier).with_context(|| {
+        format!(
+            "the certificate {} and the key {} do not fit together",
+            chain.display(),
+            key.display()
+        )
+    })
 }
 
 fn server_config(
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
-    clients: Clients<'_>,
+    clients: Arc<dyn ClientCertVerifier>,
 ) -> Result<Arc<ServerConfig>> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let config = ServerConfig::builder_with_provider(Arc::clone(&provider))
+    let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
-        .context("choosing TLS versions")?;
-    let config = match clients {
-        Clients::Unknown => config.with_no_client_auth(),
-        Clients::MayShow(ca) => {
-            let verifier = client_verifier(ca, provider)?.allow_unauthenticated();
-            config.with_client_cert_verifier(verifier.build()?)
-        }
-        Clients::MustShow(ca) => {
-            config.with_client_cert_verifier(client_verifier(ca, provider)?.build()?)
-        }
-    };
-    let config = config
-        .with_single_cert(chain, key)
-        .context("certificate and key do not fit together")?;
+        .context("choosing TLS versions")?
+        .with_client_cert_verifier(clients)
+        .with_single_cert(chain, key)?;
     Ok(Arc::new(config))
 }
 
-fn client_verifier(ca: &Path, provider: Arc<CryptoProvider>) -> Result<ClientCertVerifierBuilder> {
+fn client_verifier(clients: Clients<'_>) -> Result<Arc<dyn ClientCertVerifier>> {
+    let (ca, must_show) = match clients {
+        Clients::Unknown => return Ok(WebPkiClientVerifier::no_client_auth()),
+        Clients::MayShow(ca) => (ca, false),
+        Clients::MustShow(ca) => (ca, true),
+    };
     let mut roots = RootCertStore::empty();
     for certificate in certificates(ca)? {
         roots
             .add(certificate)
             .with_context(|| format!("{} holds what is no CA certificate", ca.display()))?;
     }
-    Ok(WebPkiClientVerifier::builder_with_provider(
-        Arc::new(roots),
-        provider,
-    ))
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+    let builder = if must_show {
+        builder
+    } else {
+        builder.allow_unauthenticated()
+    };
+    builder.build().context("building the verifier of clients")
 }
 
 /// The names in a certificate (DER), the one to use first: mailboxes, host names,
