@@ -56,6 +56,7 @@ pub mod grammar;
 pub mod message;
 pub mod parameter;
 pub mod path;
+pub mod proxy;
 pub mod recording;
 pub mod replay;
 pub mod reply;
