@@ -12,7 +12,8 @@
 //! | [`address`], [`path`], [`parameter`] | what stands in `MAIL` and `RCPT` |
 //! | [`command`], [`reply`], [`status`] | one line of the client, one reply of the server |
 //! | [`codec`] | lines, dots and chunks, with limits |
-//! | [`extension`] | the table of SMTP extensions |
+//! | [`extension`] | the table of SMTP extensions, and what each of them says |
+//! | [`proxy`] | the PROXY protocol's header, before all SMTP |
 //! | [`stage`] | which command may follow which |
 //! | [`deviation`] | every departure from an RFC that we can name |
 //! | [`session`] | the observer, and the client's and server's halves built on it |
@@ -57,6 +58,7 @@ pub mod grammar;
 pub mod message;
 pub mod parameter;
 pub mod path;
+pub mod proxy;
 pub mod quantity;
 pub mod recording;
 pub mod replay;

@@ -148,6 +148,9 @@ pub const fn advance(stage: Stage, step: Step, outcome: Outcome) -> Result<Stage
         (Ready, Step::Mail, _) => Mail,
         (Mail | Rcpt, Step::Rcpt, _) => Rcpt,
         (Rcpt, Step::Data, _) => Data,
+        // A server may refuse it without a recipient, or not: RFC 5321 §3.3,
+        // RFC 2920 §4 (fourth example).
+        (Mail, Step::Data, GoOn) => Data,
         (Rcpt | Bdat, Step::Bdat { last: false }, _) => Bdat,
         (Rcpt | Bdat, Step::Bdat { last: true }, _) => Ready,
         // Any time, RFC 5321 §4.1.1.5; before EHLO it changes nothing.
@@ -160,10 +163,11 @@ pub const fn advance(stage: Stage, step: Step, outcome: Outcome) -> Result<Stage
     })
 }
 
-/// Whether a server may accept that step now.
+/// Whether a server of ours accepts that step now: not DATA without a recipient,
+/// which it is free to refuse (RFC 5321 §3.3).
 pub const fn allowed(stage: Stage, step: Step) -> bool {
-    let outcome = match step {
-        Step::Data => Outcome::GoOn,
+    let outcome = match (stage, step) {
+        (Stage::Rcpt, Step::Data) => Outcome::GoOn,
         _ => Outcome::Accepted,
     };
     advance(stage, step, outcome).is_ok()
@@ -205,6 +209,13 @@ mod tests {
             stage = advance(stage, step, outcome).unwrap();
             assert_eq!(stage, after, "{step:?}");
         }
+    }
+
+    #[test]
+    fn data_without_a_recipient_ends_the_transaction_all_the_same() {
+        assert!(!allowed(Mail, Step::Data));
+        assert_eq!(advance(Mail, Step::Data, GoOn), Ok(Data));
+        assert_eq!(advance(Data, Step::EndOfData, Refused), Ok(Ready));
     }
 
     #[test]

@@ -324,7 +324,10 @@ mod tests {
         ] {
             for typed in [false, true] {
                 let text = recorded(&[('S', "220 mx\r\n"), ('C', &line)], typed);
-                assert!(!text.contains("c2V") && text.contains("********"), "{text}");
+                assert!(text.contains("********"), "typed {typed}: {text}");
+                for part in ["c2", "2V", "Vj", "jc", "cm", "mV", "V0"] {
+                    assert!(!text.contains(part), "typed {typed}: {part} in {text}");
+                }
             }
         }
     }
