@@ -8,7 +8,9 @@ use bytes::BytesMut;
 use rustls::pki_types::ServerName;
 use shared::codec::Limits;
 use shared::command::Command;
-use shared::session::{ClientOutput, ClientSession, Heard, Unit};
+use shared::escape::excerpt;
+use shared::reply::Reply;
+use shared::session::{Answers, ClientOutput, ClientSession, Heard, Unit};
 use tokio::time::timeout;
 
 use crate::clock::Clock;
@@ -28,6 +30,9 @@ pub enum Broken {
     /// No answer came in time.
     #[error("no answer within {} s", .0.as_secs_f32())]
     TimedOut(Duration),
+    /// The server answered what nobody had asked.
+    #[error("the server answered before it was asked: {0}")]
+    Unasked(String),
     /// The TLS handshake failed.
     #[error("the TLS handshake failed: {0}")]
     Handshake(io::Error),
@@ -72,7 +77,8 @@ impl Talk {
         }
     }
 
-    /// Says some bytes.
+    /// Says some bytes. A server that has left may have said why: that it has left
+    /// is told by [`hear`](Self::hear), after what it said.
     pub async fn say(&mut self, bytes: &[u8], limit: Duration) -> Result<(), Broken> {
         if let Ok(Command::Ehlo(name)) = Command::parse(bytes).command {
             self.last_hello = Some(name);
@@ -84,23 +90,38 @@ impl Talk {
                 ClientOutput::Heard(heard) => self.heard.push_back(heard),
                 ClientOutput::Send(bytes) => {
                     self.record()?;
-                    match timeout(limit, self.stream.write(&bytes)).await {
-                        Ok(Ok(())) => {}
-                        Ok(Err(error)) => return Err(self.broke(error)),
-                        Err(_) => return Err(self.timed_out(limit)),
-                    }
+                    self.send(&bytes, limit).await?;
                 }
             }
         }
         Ok(())
     }
 
-    /// Waits for the next thing the server says.
+    /// The time limit is for each piece: a long message over a slow line gets on.
+    async fn send(&mut self, bytes: &[u8], limit: Duration) -> Result<(), Broken> {
+        for piece in bytes.chunks(PIECE) {
+            match timeout(limit, self.stream.write(piece)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) if has_left(&error) => break,
+                Ok(Err(error)) => return Err(self.broke(error)),
+                Err(_) => return Err(self.timed_out(limit)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for the next thing the server says. What it says before it was asked
+    /// is never taken for an answer, but for a 421 (RFC 5321 §3.8).
     pub async fn hear(&mut self, limit: Duration) -> Result<Heard, Broken> {
         let deadline = tokio::time::Instant::now() + limit;
         loop {
             if let Some(heard) = self.heard.pop_front() {
-                return Ok(heard);
+                return match &heard.reply {
+                    Some(reply) if is_unasked(&heard, reply) => {
+                        Err(Broken::Unasked(excerpt(&heard.wire, 60)))
+                    }
+                    _ => Ok(heard),
+                };
             }
             if self.ended.is_some() {
                 return Err(Broken::Closed);
@@ -131,6 +152,8 @@ impl Talk {
             ServerName::DnsName(name) => Some(name.as_ref().to_owned()),
             _ => None,
         };
+        // What came before TLS answers nothing that is asked inside it (RFC 3207 §4.2).
+        self.heard.clear();
         let config = std::sync::Arc::clone(&client.config);
         let handshake = timeout(limit, self.stream.start_tls_as_client(config, name))
             .await
@@ -143,7 +166,10 @@ impl Talk {
             },
         };
         self.journal.tls(self.clock.now(), 'u', &facts)?;
-        handshake.map_err(Broken::Handshake)?;
+        handshake.map_err(|error| match error.kind() {
+            io::ErrorKind::TimedOut => self.timed_out(limit),
+            _ => Broken::Handshake(error),
+        })?;
         self.session.tls_ready();
         Ok(facts)
     }
@@ -212,4 +238,20 @@ impl Talk {
         self.ended = Some(Ended::TIMEOUT);
         Broken::TimedOut(limit)
     }
+}
+
+/// So much is written at once, within one time limit.
+const PIECE: usize = 64 * 1024;
+
+/// Nothing that is written arrives any more, but what the server said before may
+/// still be read.
+fn has_left(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
+    )
+}
+
+fn is_unasked(heard: &Heard, reply: &Reply) -> bool {
+    heard.answers == Answers::Nothing && reply.code().number() != 421
 }
