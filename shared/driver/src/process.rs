@@ -1,6 +1,6 @@
 //! What every program needs from its process: signals, and diagnostics.
 
-use std::io;
+use std::io::{self, IsTerminal};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -37,8 +37,8 @@ pub fn survive_file_size_limit() -> io::Result<()> {
     signal(SignalKind::from_raw(SIGXFSZ)).map(drop)
 }
 
-/// Sends diagnostics to standard error. `HELO_LOG` overrides the level with a
-/// filter of tracing's syntax.
+/// Sends diagnostics to standard error, coloured on a terminal alone. `HELO_LOG`
+/// overrides the level with a filter of tracing's syntax.
 pub fn log_to_stderr(verbosity: u8) {
     let level = match verbosity {
         0 => "warn",
@@ -47,9 +47,11 @@ pub fn log_to_stderr(verbosity: u8) {
         _ => "trace",
     };
     let filter = EnvFilter::try_from_env("HELO_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     // A second call (in tests) changes nothing.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(io::stderr().is_terminal() && !plain)
         .with_writer(io::stderr)
         .with_target(false)
         .try_init();
