@@ -10,12 +10,13 @@ use shared::recording::{Dialogue, Recording};
 use crate::cli::{Judge, Output};
 use crate::exit::{Failure, Status};
 use crate::report::{self, Meta};
+use crate::screen;
 
 /// Judges the sessions of some recordings.
 pub fn run(options: &Judge) -> Result<Status, Failure> {
     let mut recordings = Vec::new();
     for path in &options.files {
-        recordings.push(load(path)?);
+        recordings.push(load_damaged(path)?);
     }
     let mut facts = stated(&recordings);
     if let Some(to) = &options.to {
@@ -50,11 +51,16 @@ pub fn load(path: &Path) -> Result<Recording, Failure> {
     let bytes = std::fs::read(path)
         .with_context(|| format!("cannot read {}", path.display()))
         .map_err(Failure::with(Status::Input))?;
-    let recording = Recording::parse(&bytes)
+    Recording::parse(&bytes)
         .with_context(|| format!("cannot use {}", path.display()))
-        .map_err(Failure::with(Status::Input))?;
+        .map_err(Failure::with(Status::Input))
+}
+
+/// Reads a recording that may be damaged, and tells how.
+pub fn load_damaged(path: &Path) -> Result<Recording, Failure> {
+    let recording = load(path)?;
     for damage in recording.damage() {
-        tracing::warn!("{}: {damage}", path.display());
+        screen::tell(format_args!("helo-client: {}: {damage}", path.display()));
     }
     Ok(recording)
 }

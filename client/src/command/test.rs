@@ -17,7 +17,7 @@ use shared::codec::DotDecoder;
 use shared::message::header;
 use shared::recording::{Dialogue, Merge, NoteFacts, Reader, Record, Recording, Said};
 
-use super::judge::{judged, load, remarks, stated, status};
+use super::judge::{judged, load_damaged, remarks, stated, status};
 use crate::arrival::{Expected, Request};
 use crate::cli::Test;
 use crate::exit::{Failure, Status};
@@ -51,9 +51,9 @@ pub async fn run(options: Test) -> Result<Status, Failure> {
     run.journal
         .finish()
         .map_err(Failure::with(Status::Output))?;
-    let mut recordings = vec![load(&path)?];
+    let mut recordings = vec![load_damaged(&path)?];
     for joined in &options.join {
-        recordings.push(load(joined)?);
+        recordings.push(load_damaged(joined)?);
     }
     missing.retain(|kind| !has_leg(&recordings, *kind));
     finish(&options, &path, &recordings, &missing)

@@ -14,6 +14,8 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use shared::recording::{FileLog, Head, Merge, Transcript};
+use shared::time::Timestamp;
 use testkit::watched::{Ended, watch};
 
 /// The program under test.
@@ -85,4 +87,28 @@ pub fn send(address: SocketAddr, options: &[&str]) -> Ended {
     }
     arguments.extend(options);
     run(&arguments)
+}
+
+/// A recording of sessions that went as these transcripts say.
+pub fn recording(dir: &Path, transcripts: &[&str]) -> PathBuf {
+    let head = Head {
+        id: "test".into(),
+        at: Timestamp::from_nanos(1_700_000_000_000_000_000),
+        tool: "test".into(),
+        redacted: true,
+    };
+    let mut out = Vec::new();
+    let mut log = FileLog::begin(&head, &mut out);
+    for text in transcripts {
+        let transcript: Transcript = text.parse().unwrap();
+        let one = transcript
+            .record("127.0.0.1:40000", "127.0.0.1:25")
+            .unwrap();
+        let mut merge = Merge::default();
+        for record in one.records() {
+            merge.append(record.clone(), &mut log, &mut out);
+        }
+    }
+    log.end(head.at, &mut out);
+    file(dir, "recorded.helo.jsonl", out)
 }
