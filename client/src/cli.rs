@@ -97,6 +97,10 @@ pub struct Test {
     /// How long to wait for a message to arrive
     #[arg(long, default_value = "30s", value_name = "TIME", value_parser = duration)]
     pub patience: Duration,
+    /// How long to wait for each reply [default: 45s for the greeting, 120s for the
+    /// verdict on a message, 60s for all else]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub timeout: Option<Duration>,
     /// The least time between two connections; 0 for loopback and your own namespaces only
     #[arg(long, default_value = "250ms", value_name = "TIME", value_parser = duration)]
     pub pace: Duration,

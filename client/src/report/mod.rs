@@ -15,6 +15,8 @@ pub struct Meta {
     pub target: Option<String>,
     /// Where the evidence is.
     pub recording: Option<String>,
+    /// Every leg that was wanted was run to its end.
+    pub complete: bool,
     /// What else the reader must know.
     pub remarks: Vec<String>,
 }

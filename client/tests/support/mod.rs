@@ -10,13 +10,18 @@
 )]
 
 use std::ffi::OsStr;
-use std::net::{SocketAddr, TcpListener};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
+use driver::tls::{Minted, mint};
 use shared::recording::{FileLog, Head, Merge, Transcript};
 use shared::time::Timestamp;
+use testkit::Upstream;
 use testkit::watched::{Ended, watch};
+use testkit::wire::Wire;
 
 /// The program under test.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_helo-client");
@@ -111,4 +116,113 @@ pub fn recording(dir: &Path, transcripts: &[&str]) -> PathBuf {
     }
     log.end(head.at, &mut out);
     file(dir, "recorded.helo.jsonl", out)
+}
+
+/// What a server does next.
+pub enum Turn {
+    /// Says a reply, its line end added.
+    Say(String),
+    /// Says 220, and has TLS.
+    StartTls,
+    /// Says some octets as they are, and closes.
+    SayAndClose(Vec<u8>),
+    /// Says nothing more, and waits for the client to leave.
+    Wait,
+}
+
+/// A reply.
+pub fn reply(text: &str) -> Turn {
+    Turn::Say(text.to_owned())
+}
+
+/// Serves a connection: `answer` gets an empty line for the greeting, then every
+/// command, and a dot for mail data.
+pub fn serve(tcp: TcpStream, tls: Option<&Minted>, mut answer: impl FnMut(&str) -> Turn) {
+    let mut wire = BufReader::new(Wire::new(tcp));
+    let (mut line, mut in_data) = (Vec::new(), false);
+    loop {
+        if !in_data || line == b".\r\n" {
+            let said = String::from_utf8_lossy(&line).trim_end().to_owned();
+            in_data = false;
+            let bytes = match answer(&said) {
+                Turn::Say(reply) => {
+                    in_data = said == "DATA" && reply.starts_with('3');
+                    (reply + "\r\n").into_bytes()
+                }
+                Turn::StartTls => {
+                    let _ = wire.get_mut().write_all(b"220 2.0.0 go\r\n");
+                    let config = Arc::clone(&tls.unwrap().config);
+                    if wire.get_mut().start_tls(config).is_err() {
+                        return;
+                    }
+                    Vec::new()
+                }
+                Turn::SayAndClose(bytes) => {
+                    let _ = wire.get_mut().write_all(&bytes);
+                    return;
+                }
+                Turn::Wait => {
+                    let _ = wire.read_to_end(&mut Vec::new());
+                    return;
+                }
+            };
+            let _ = wire.get_mut().write_all(&bytes);
+        }
+        line.clear();
+        if !wire
+            .read_until(b'\n', &mut line)
+            .is_ok_and(|count| count > 0)
+        {
+            wire.get_mut().close();
+            return;
+        }
+    }
+}
+
+/// An honest server of mx.test with TLS.
+pub fn serve_honestly() -> Upstream {
+    serve_with(|_, line| honest(line))
+}
+
+/// A server of mx.test with TLS that answers so; it is given the number of the
+/// connection.
+pub fn serve_with(answer: impl Fn(usize, &str) -> Turn + Send + Sync + 'static) -> Upstream {
+    let minted = mint(&["mx.test".into()]).unwrap();
+    Upstream::start(move |tcp, number| serve(tcp, Some(&minted), |line| answer(number, line)))
+}
+
+/// What an honest server of mx.test says. It knows anna and its postmaster, and
+/// relays for nobody.
+pub fn honest(line: &str) -> Turn {
+    let upper = line.to_ascii_uppercase();
+    let verb = upper.split([' ', ':']).next().unwrap_or_default();
+    if upper == "STARTTLS" {
+        return Turn::StartTls;
+    }
+    reply(match verb {
+        "" => "220 mx.test ESMTP",
+        "STARTTLS" => "501 5.5.4 no argument, please",
+        "EHLO" if upper == "EHLO" => "501 5.5.4 who?",
+        "EHLO" => "250-mx.test\r\n250 STARTTLS",
+        "HELO" => "250 mx.test",
+        "MAIL" => "250 2.1.0 ok",
+        "RCPT" => rcpt(&upper),
+        "DATA" => "354 go on",
+        "." => "250 2.0.0 kept",
+        "RSET" | "NOOP" => "250 2.0.0 ok",
+        "VRFY" => "252 2.5.0 perhaps",
+        "QUIT" => "221 2.0.0 bye",
+        _ => "502 5.5.1 what?",
+    })
+}
+
+fn rcpt(upper: &str) -> &'static str {
+    let path = upper.trim_start_matches("RCPT TO:");
+    let path = path.strip_prefix('<').unwrap_or(path);
+    let path = path.strip_suffix('>').unwrap_or(path);
+    match path {
+        "ANNA@MX.TEST" | "POSTMASTER@MX.TEST" | "POSTMASTER" | "ABUSE@MX.TEST" => "250 2.1.5 ok",
+        local if local.ends_with("@MX.TEST") => "550 5.1.1 no such mailbox",
+        _ => "550 5.7.1 relaying denied",
+    }
 }

@@ -2,9 +2,9 @@
 //!
 //! [`program`] runs one of ours and looks at it from outside, [`watched`] runs one
 //! to its end and sees what it costs, [`upstream`] is a server in threads, [`scripted`] one that plays transcripts, [`talk`] is a
-//! client's side of a dialogue, [`recorded`] reads what was recorded, [`dice`] are
-//! numbers that only look random, and [`wait`] waits for events instead of for a
-//! time.
+//! client's side of a dialogue, [`recorded`] reads what was recorded, [`wire`] is a
+//! connection that TLS may come over, [`dice`] are numbers that only look random,
+//! and [`wait`] waits for events instead of for a time.
 #![allow(
     clippy::print_stdout,
     clippy::missing_panics_doc,
@@ -23,6 +23,7 @@ pub mod talk;
 pub mod upstream;
 pub mod wait;
 pub mod watched;
+pub mod wire;
 
 pub use dice::Dice;
 pub use program::{Program, run};

@@ -17,20 +17,18 @@
 //!
 //! At its end the client must close, without another word.
 
-use std::io::{self, Read, Write};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use driver::tls::Minted;
-use rustls::{ServerConnection, StreamOwned};
 use shared::direction::Direction;
 use shared::escape::escape;
 use shared::recording::{Line, Transcript};
 
 use crate::Upstream;
-use crate::wait::LIMIT;
+use crate::wire::Wire;
 
 /// A server that plays a transcript to each client.
 #[derive(Debug)]
@@ -115,40 +113,6 @@ impl Scripted {
     }
 }
 
-/// The connection, plain or TLS.
-enum Wire {
-    Plain(TcpStream),
-    Tls(Box<StreamOwned<ServerConnection, TcpStream>>),
-    /// Between the two.
-    None,
-}
-
-impl Wire {
-    fn read(&mut self, chunk: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Plain(tcp) => tcp.read(chunk),
-            Self::Tls(tls) => tls.read(chunk),
-            Self::None => Ok(0),
-        }
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        match self {
-            Self::Plain(tcp) => tcp.write_all(bytes),
-            Self::Tls(tls) => tls.write_all(bytes).and_then(|()| tls.flush()),
-            Self::None => Ok(()),
-        }
-    }
-
-    fn tcp(&self) -> Option<&TcpStream> {
-        match self {
-            Self::Plain(tcp) => Some(tcp),
-            Self::Tls(tls) => Some(tls.get_ref()),
-            Self::None => None,
-        }
-    }
-}
-
 struct Play {
     wire: Wire,
     tls: Option<Arc<rustls::ServerConfig>>,
@@ -160,10 +124,8 @@ struct Play {
 
 impl Play {
     fn new(tcp: TcpStream, tls: Option<Arc<rustls::ServerConfig>>) -> Self {
-        tcp.set_read_timeout(Some(LIMIT)).unwrap();
-        tcp.set_write_timeout(Some(LIMIT)).unwrap();
         Self {
-            wire: Wire::Plain(tcp),
+            wire: Wire::new(tcp),
             tls,
             held: Vec::new(),
             by_octets: false,
@@ -241,7 +203,7 @@ impl Play {
         });
         for piece in pieces {
             self.wire
-                .write(piece)
+                .write_all(piece)
                 .map_err(|error| format!("saying {}: {error}", escape(bytes)))?;
         }
         Ok(())
@@ -286,11 +248,10 @@ impl Play {
 
     fn read(&mut self) -> Result<usize, String> {
         let mut chunk = vec![0; 64 * 1024];
-        let count = match self.wire.read(&mut chunk) {
-            // A client may leave TLS without a word.
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => 0,
-            other => other.map_err(|error| format!("reading: {error}"))?,
-        };
+        let count = self
+            .wire
+            .read(&mut chunk)
+            .map_err(|error| format!("reading: {error}"))?;
         self.held.extend_from_slice(&chunk[..count]);
         self.session.said.extend_from_slice(&chunk[..count]);
         Ok(count)
@@ -318,8 +279,8 @@ impl Play {
     }
 
     fn reset(&mut self) -> Result<(), String> {
-        let tcp = self.wire.tcp().ok_or("no connection to reset")?;
-        rustix::net::sockopt::set_socket_linger(tcp, Some(Duration::ZERO))
+        self.wire
+            .reset_on_close()
             .map_err(|error| error.to_string())
     }
 
@@ -328,23 +289,14 @@ impl Play {
         if !self.held.is_empty() {
             return Err(format!("it said {} before TLS", escape(&self.held)));
         }
-        let Wire::Plain(mut tcp) = std::mem::replace(&mut self.wire, Wire::None) else {
-            return Err("TLS is in force".into());
-        };
-        let mut connection = ServerConnection::new(config).map_err(|error| error.to_string())?;
-        let shaken = connection.complete_io(&mut tcp);
-        self.session.server_name = connection.server_name().map(str::to_owned);
-        shaken.map_err(|error| format!("the TLS handshake: {error}"))?;
-        self.wire = Wire::Tls(Box::new(StreamOwned::new(connection, tcp)));
-        Ok(())
+        let shaken = self.wire.start_tls(config);
+        self.session.server_name = self.wire.server_name();
+        shaken.map_err(|error| format!("the TLS handshake: {error}"))
     }
 
     fn end(&mut self) -> Result<(), String> {
         let left = self.held.is_empty() && self.read()? == 0;
-        if let Wire::Tls(tls) = &mut self.wire {
-            tls.conn.send_close_notify();
-            let _ = tls.flush();
-        }
+        self.wire.close();
         if left {
             return Ok(());
         }
