@@ -11,6 +11,7 @@ use bytes::Bytes;
 use super::observer::{Observer, Peers};
 use super::unit::{Answers, Kind, RawReason, Unit, UnitId};
 use crate::codec::Limits;
+use crate::deviation::Deviation;
 use crate::direction::Direction;
 use crate::extension::Offered;
 use crate::reply::Reply;
@@ -138,10 +139,12 @@ impl ClientSession {
                 why: RawReason::AfterStartTls
             }
         );
+        let cut_short = unit.deviations.contains(&Deviation::CutShort);
         let (at, more, bytes) = (unit.at, unit.more, unit.bytes.clone());
         self.ready.push_back(ClientOutput::Record(unit));
-        if after_starttls {
-            // RFC 3207 §4.2: recorded, and never taken for an answer.
+        if after_starttls || cut_short {
+            // RFC 3207 §4.2: recorded, and never taken for an answer. Nor is a reply
+            // of which the end never came.
             return;
         }
         let Some((wire, whole)) = self.gather(bytes, more) else {
