@@ -9,7 +9,6 @@ use rustls::pki_types::ServerName;
 use shared::codec::Limits;
 use shared::command::Command;
 use shared::escape::excerpt;
-use shared::reply::Reply;
 use shared::session::{Answers, ClientOutput, ClientSession, Heard, Unit};
 use tokio::time::timeout;
 
@@ -52,6 +51,8 @@ pub struct Talk {
     received: BytesMut,
     watch: Box<dyn FnMut(&Unit) + Send>,
     ended: Option<Ended>,
+    /// The server had left when something was said.
+    left: bool,
     last_hello: Option<String>,
 }
 
@@ -73,41 +74,49 @@ impl Talk {
             received: BytesMut::new(),
             watch,
             ended: None,
+            left: false,
             last_hello: None,
         }
     }
 
-    /// Says some bytes. A server that has left may have said why: that it has left
-    /// is told by [`hear`](Self::hear), after what it said.
+    /// Says some bytes, in pieces of which each has the whole time limit: a long
+    /// message over a slow line gets on. A server that has left may have said why:
+    /// that it has left is told by [`hear`](Self::hear), after what it said.
     pub async fn say(&mut self, bytes: &[u8], limit: Duration) -> Result<(), Broken> {
         if let Ok(Command::Ehlo(name)) = Command::parse(bytes).command {
             self.last_hello = Some(name);
         }
-        self.session.say(self.clock.now(), bytes);
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let (piece, after) = rest.split_at(piece_of(rest));
+            rest = after;
+            if !self.say_piece(piece, limit).await? {
+                self.left = true;
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Records a piece, then sends it; false if the server has left.
+    async fn say_piece(&mut self, piece: &[u8], limit: Duration) -> Result<bool, Broken> {
+        self.session.say(self.clock.now(), piece);
         while let Some(output) = self.session.poll() {
             match output {
                 ClientOutput::Record(unit) => self.note(unit),
                 ClientOutput::Heard(heard) => self.heard.push_back(heard),
                 ClientOutput::Send(bytes) => {
                     self.record()?;
-                    self.send(&bytes, limit).await?;
+                    match timeout(limit, self.stream.write(&bytes)).await {
+                        Ok(Ok(())) => {}
+                        Ok(Err(error)) if has_left(&error) => return Ok(false),
+                        Ok(Err(error)) => return Err(self.broke(error)),
+                        Err(_) => return Err(self.timed_out(limit)),
+                    }
                 }
             }
         }
-        Ok(())
-    }
-
-    /// The time limit is for each piece: a long message over a slow line gets on.
-    async fn send(&mut self, bytes: &[u8], limit: Duration) -> Result<(), Broken> {
-        for piece in bytes.chunks(PIECE) {
-            match timeout(limit, self.stream.write(piece)).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) if has_left(&error) => break,
-                Ok(Err(error)) => return Err(self.broke(error)),
-                Err(_) => return Err(self.timed_out(limit)),
-            }
-        }
-        Ok(())
+        Ok(true)
     }
 
     /// Waits for the next thing the server says. What it says before it was asked
@@ -116,12 +125,10 @@ impl Talk {
         let deadline = tokio::time::Instant::now() + limit;
         loop {
             if let Some(heard) = self.heard.pop_front() {
-                return match &heard.reply {
-                    Some(reply) if is_unasked(&heard, reply) => {
-                        Err(Broken::Unasked(excerpt(&heard.wire, 60)))
-                    }
-                    _ => Ok(heard),
-                };
+                if self.is_unasked(&heard) {
+                    return Err(Broken::Unasked(excerpt(&heard.wire, 60)));
+                }
+                return Ok(heard);
             }
             if self.ended.is_some() {
                 return Err(Broken::Closed);
@@ -199,6 +206,16 @@ impl Talk {
         &self.stream
     }
 
+    /// A reply to nothing. A no is one whatever it answers, if the server has left
+    /// with it: it need not hear the end of a message to refuse it.
+    fn is_unasked(&self, heard: &Heard) -> bool {
+        heard.answers == Answers::Nothing
+            && heard.reply.as_ref().is_some_and(|reply| {
+                let last_word = self.left && reply.code().is_refusal();
+                reply.code().number() != 421 && !last_word
+            })
+    }
+
     fn take_in(&mut self) -> Result<(), WriteFailed> {
         while let Some(output) = self.session.poll() {
             match output {
@@ -240,8 +257,20 @@ impl Talk {
     }
 }
 
-/// So much is written at once, within one time limit.
+/// So much is said at once.
 const PIECE: usize = 64 * 1024;
+
+/// The length of the first piece: up to a line end, so that no dot waits for what
+/// follows it to be understood.
+fn piece_of(bytes: &[u8]) -> usize {
+    match bytes.get(..PIECE) {
+        Some(window) if bytes.len() > PIECE => {
+            let end = window.windows(2).rposition(|pair| pair == b"\r\n");
+            end.map_or(PIECE, |end| end + 2)
+        }
+        _ => bytes.len(),
+    }
+}
 
 /// Nothing that is written arrives any more, but what the server said before may
 /// still be read.
@@ -250,8 +279,4 @@ fn has_left(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
     )
-}
-
-fn is_unasked(heard: &Heard, reply: &Reply) -> bool {
-    heard.answers == Answers::Nothing && reply.code().number() != 421
 }
