@@ -10,10 +10,11 @@
 
 mod support;
 
+use shared::direction::Direction;
 use support::{
     CONTENT, DATA, GREETING, HELLO, MAIL, QUIT, RCPT, SHORT, complaint, file, run, send, text,
 };
-use testkit::{Scripted, scratch};
+use testkit::{Dice, Scripted, scratch};
 
 /// How it ends where a server goes on with `rest` after having gone through
 /// `begun`, and what it says about that.
@@ -251,6 +252,38 @@ fn the_message_goes_as_it_is_but_for_line_ends_and_dots() {
         assert_eq!(ended.status(), Some(0), "{}", ended.stderr());
         assert_eq!(ended.stderr(), "");
     }
+}
+
+#[test]
+fn a_long_message_is_said_and_recorded_whole() {
+    let dir = scratch();
+    let mut dice = Dice::new();
+    let mut message = b"Subject: x\r\n\r\n".to_vec();
+    while message.len() < 400_000 {
+        // Dots wherever lines begin, and now and then a line beyond any limit.
+        message.extend(b".".repeat(dice.below(3)));
+        let longest = if dice.below(50) == 0 { 100_000 } else { 80 };
+        message.extend(b"x".repeat(dice.below(longest)));
+        message.extend_from_slice(b"\r\n");
+    }
+    let path = file(dir.path(), "message", &message);
+    let record = dir.path().join("t.helo.jsonl");
+    let way = [GREETING, HELLO, MAIL, RCPT, DATA, CONTENT, QUIT].concat();
+    let server = Scripted::start(&[&way]);
+    let options = ["-q", "--data", text(&path), "--record", text(&record)];
+    assert_eq!(send(server.address, &options).status(), Some(0));
+    let said = server.must_have_served(1).remove(0).said;
+    let stuffed: Vec<u8> = message
+        .split_inclusive(|&octet| octet == b'\n')
+        .flat_map(|line| {
+            let dot: &[u8] = if line.starts_with(b".") { b"." } else { b"" };
+            [dot, line].concat()
+        })
+        .collect();
+    let wire = [&stuffed[..], b".\r\n", b"QUIT\r\n"].concat();
+    assert!(said.ends_with(&wire), "{} octets were said", said.len());
+    let recording = testkit::recorded::read(&record);
+    assert!(recording.payload(1, Direction::Client) == said);
 }
 
 #[test]

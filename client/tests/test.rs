@@ -18,7 +18,7 @@ use std::sync::Mutex;
 
 use serde_json::Value;
 use support::{
-    PROGRAM, SHORT, Turn, complaint, honest, nobody, reply, run, serve_honestly, serve_with, text,
+    PROGRAM, Turn, complaint, honest, nobody, reply, run, serve_honestly, serve_with, text,
 };
 use testkit::watched::{Ended, watch};
 use testkit::{Upstream, scratch};
@@ -309,9 +309,9 @@ fn a_tarpit_is_given_up() {
             std::thread::sleep(std::time::Duration::from_millis(50));
         }
     });
-    let (status, shown) = tested(&server, &[REMOTE, &["--timeout", SHORT]].concat());
+    let (status, shown) = tested(&server, &[REMOTE, &["--timeout", "300ms"]].concat());
     assert!([1, 3].contains(&status), "{shown}");
-    assert!(shown.contains("(no answer within 1 s)"), "{shown}");
+    assert!(shown.contains("(no answer within 0.3 s)"), "{shown}");
     assert_eq!(server.begun(), 5);
 }
 
@@ -321,9 +321,9 @@ fn a_server_that_does_not_answer_rcpt_is_given_up() {
         line if line.starts_with("RCPT") => Turn::Wait,
         line => honest(line),
     });
-    let (status, shown) = tested(&server, &[REMOTE, &["--timeout", SHORT]].concat());
+    let (status, shown) = tested(&server, &[REMOTE, &["--timeout", "300ms"]].concat());
     assert!([1, 3].contains(&status), "{shown}");
-    assert!(shown.contains("(no answer within 1 s)"), "{shown}");
+    assert!(shown.contains("(no answer within 0.3 s)"), "{shown}");
 }
 
 #[test]

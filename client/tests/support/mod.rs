@@ -122,6 +122,10 @@ pub fn recording(dir: &Path, transcripts: &[&str]) -> PathBuf {
 pub enum Turn {
     /// Says a reply, its line end added.
     Say(String),
+    /// The same, octet by octet.
+    Octets(String),
+    /// Does something else with the connection, and leaves.
+    Do(fn(&mut Wire)),
     /// Says 220, and has TLS.
     StartTls,
     /// Says some octets as they are, and closes.
@@ -149,6 +153,14 @@ pub fn serve(tcp: TcpStream, tls: Option<&Minted>, mut answer: impl FnMut(&str) 
                     in_data = said == "DATA" && reply.starts_with('3');
                     (reply + "\r\n").into_bytes()
                 }
+                Turn::Octets(reply) => {
+                    in_data = said == "DATA" && reply.starts_with('3');
+                    for octet in (reply + "\r\n").as_bytes() {
+                        let _ = wire.get_mut().write_all(&[*octet]);
+                    }
+                    Vec::new()
+                }
+                Turn::Do(act) => return act(wire.get_mut()),
                 Turn::StartTls => {
                     let _ = wire.get_mut().write_all(b"220 2.0.0 go\r\n");
                     let config = Arc::clone(&tls.unwrap().config);

@@ -90,6 +90,11 @@ fn resident(root: u32) -> u64 {
         if !seen.insert(pid) {
             continue;
         }
+        // Before a new process becomes the program it is a copy of this one.
+        let program = fs::read_link(format!("/proc/{pid}/exe")).ok();
+        if program.is_none() || program == std::env::current_exe().ok() {
+            continue;
+        }
         // Processes and threads may end while they are looked at.
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

@@ -25,17 +25,17 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
         what(),
         MOST >> 20
     );
-    Ok(with_crlf(&message))
+    Ok(with_crlf(message))
 }
 
 /// Files have bare LFs, mail has CRLF (RFC 5321 §2.3.8); a file that has CRLF
 /// keeps it, octet by octet.
-fn with_crlf(message: &[u8]) -> Vec<u8> {
+fn with_crlf(message: Vec<u8>) -> Vec<u8> {
     if message.windows(2).any(|pair| pair == b"\r\n") {
-        return message.to_vec();
+        return message;
     }
     let mut out = Vec::with_capacity(message.len() + message.len() / 32);
-    for &octet in message {
+    for octet in message {
         if octet == b'\n' {
             out.push(b'\r');
         }

@@ -59,7 +59,7 @@ impl<'a> Sender<'a> {
         }
         let message = given.unwrap_or_else(|| self.test_message(clock));
         let accepted = self.envelope(talk, &message).await?;
-        self.content(talk, &message).await?;
+        self.content(talk, message).await?;
         self.farewell(talk).await?;
         Ok(if accepted == self.options.to.len() {
             Status::AsAsked
@@ -200,13 +200,14 @@ impl<'a> Sender<'a> {
         Ok(parameters)
     }
 
-    async fn content(&mut self, talk: &mut Talk, message: &[u8]) -> Result<(), Failure> {
+    async fn content(&mut self, talk: &mut Talk, message: Vec<u8>) -> Result<(), Failure> {
         let reply = self.say(talk, "DATA", Phase::Data).await?;
         if reply.code().severity() != Severity::Intermediate {
             return Err(self.refused(&reply, Phase::Data, talk).await);
         }
         let mut wire = Vec::new();
-        encode_dots(message, &mut wire);
+        encode_dots(&message, &mut wire);
+        drop(message);
         talk.say(&wire, self.options.timeout)
             .await
             .map_err(|error| broken(Phase::EndOfData, error))?;

@@ -11,6 +11,9 @@ use crate::screen;
 /// So many lines of the message are shown: the recording has them all.
 const CONTENT: usize = 6;
 
+/// So many lines of a reply are shown: none that is meant to be read has more.
+const REPLY: usize = 64;
+
 /// So much of a line is shown.
 const LINE: usize = 500;
 
@@ -29,7 +32,11 @@ pub(super) fn watch(shown: bool) -> Box<dyn FnMut(&Unit) + Send> {
 fn lines(unit: &Unit, content: &mut usize) -> String {
     let mut out = String::new();
     let lines = unit.bytes.split_inclusive(|&octet| octet == b'\n');
-    for line in lines {
+    for (index, line) in lines.enumerate() {
+        if index == REPLY && unit.direction == Direction::Server {
+            out.push_str("S: …\n");
+            break;
+        }
         let mark = match (&unit.kind, unit.direction) {
             (Kind::Data { end: false, .. }, _) => {
                 *content += 1;
