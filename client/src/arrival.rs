@@ -12,6 +12,7 @@ use shared::check::Arrival;
 use shared::message::{client_of_received, header, same_body};
 
 use crate::exit::{Failure, Status};
+use crate::screen;
 
 /// How often the Maildir is looked at.
 const LOOK: Duration = Duration::from_millis(50);
@@ -60,7 +61,7 @@ pub async fn serve_stdin() -> Result<Status, Failure> {
     for arrival in arrivals {
         let line =
             serde_json::to_string(&arrival.to_map()).map_err(Failure::with(Status::Output))?;
-        anstream::println!("{line}");
+        screen::print(&(line + "\n"));
     }
     Ok(Status::AsAsked)
 }

@@ -330,7 +330,7 @@ impl<'a> Serving<'a> {
             Asked::EndOfData { last } => Ask::EndOfData { last },
         });
         let now = self.clock.now();
-        self.session.answer(now, &reply);
+        self.session.answer(now, std::slice::from_ref(&reply));
     }
 }
 

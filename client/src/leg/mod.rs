@@ -1,9 +1,11 @@
-//! One leg of the procedure: a plan goes in, a recording comes out.
+//! One leg of the procedure: a plan goes in, a recording comes out, and [`stream`]
+//! is how it is taken in.
 //!
 //! Whatever carries lines carries a leg: the plan is one JSON object on standard
 //! input, the recording goes to standard output as it is made.
 
 mod run;
+pub mod stream;
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -39,6 +41,9 @@ pub struct Plan {
     pub operator: String,
     /// Go on though the delivery failed.
     pub keep_going: bool,
+    /// How long to wait for each reply, if not as long as usual.
+    #[serde(default)]
+    pub timeout: Option<Duration>,
 }
 
 /// The address families to try.

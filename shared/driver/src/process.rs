@@ -56,8 +56,8 @@ pub fn become_user(user: Option<&str>) -> Result<()> {
     }
 }
 
-/// Sends diagnostics to standard error. `HELO_LOG` overrides the level with a
-/// filter of tracing's syntax.
+/// Sends diagnostics to standard error, coloured on a terminal alone. `HELO_LOG`
+/// overrides the level with a filter of tracing's syntax.
 pub fn log_to_stderr(verbosity: u8) {
     let level = match verbosity {
         0 => "warn",

@@ -226,17 +226,34 @@ pub enum Clients<'a> {
     MustShow(&'a Path),
 }
 
-/// A server's configuration with a certificate minted now for these names.
-pub fn minted(names: &[String], clients: Clients<'_>) -> Result<Arc<ServerConfig>> {
+/// A certificate minted now, and a server's configuration with it.
+#[derive(Clone, Debug)]
+pub struct Minted {
+    /// The configuration.
+    pub config: Arc<ServerConfig>,
+    /// The certificate in PEM: whoever trusts it can verify the server.
+    pub certificate: String,
+}
+
+/// Mints a certificate for these names, signed by itself.
+pub fn mint(names: &[String], clients: Clients<'_>) -> Result<Minted> {
     let minted = rcgen::generate_simple_self_signed(names.to_vec())
         .with_context(|| format!("minting a certificate for {}", names.join(", ")))?;
     let key = PrivateKeyDer::try_from(minted.signing_key.serialize_der())
         .map_err(|error| anyhow::anyhow!("the minted key: {error}"))?;
-    server_config(
-        vec![minted.cert.der().clone()],
-        key,
-        client_verifier(clients)?,
-    )
+    Ok(Minted {
+        config: server_config(
+            vec![minted.cert.der().clone()],
+            key,
+            client_verifier(clients)?,
+        )?,
+        certificate: minted.cert.pem(),
+    })
+}
+
+/// A server's configuration with a certificate minted now for these names.
+pub fn minted(names: &[String], clients: Clients<'_>) -> Result<Arc<ServerConfig>> {
+    mint(names, clients).map(|minted| minted.config)
 }
 
 /// A server's configuration with a certificate chain and key from PEM files.
@@ -324,6 +341,41 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
         path.display()
     );
     Ok(certificates)
+}
+
+/// What a failed handshake says of the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// It closed the connection.
+    Closed,
+    /// What it sent is no TLS.
+    NotTls,
+    /// There can be no TLS with it: its certificate does not verify, or it wants
+    /// none of what we offer.
+    Refused,
+}
+
+impl Failure {
+    /// Of the error that a handshake gave.
+    pub fn of(error: &std::io::Error) -> Self {
+        use std::io::ErrorKind;
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+        match (inner, error.kind()) {
+            (
+                Some(
+                    rustls::Error::InvalidCertificate(_)
+                    | rustls::Error::AlertReceived(_)
+                    | rustls::Error::PeerIncompatible(_),
+                ),
+                _,
+            ) => Self::Refused,
+            (
+                None,
+                ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe,
+            ) => Self::Closed,
+            _ => Self::NotTls,
+        }
+    }
 }
 
 /// A name or an address as the name of a server; any other text is refused.
