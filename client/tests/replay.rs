@@ -12,7 +12,7 @@ mod support;
 
 use std::path::Path;
 
-use driver::tls::mint;
+use driver::tls::{Clients, mint};
 use serde_json::Value;
 use support::{SHORT, recording, run, send, text};
 use testkit::watched::Ended;
@@ -425,7 +425,7 @@ S: 221 2.0.0 bye
 #[test]
 fn starttls_is_performed_anew_and_must_not_get_worse() {
     let dir = scratch();
-    let minted = mint(&["mx.test".into()]).unwrap();
+    let minted = mint(&["mx.test".into()], Clients::Unknown).unwrap();
     // Transcripts are recorded with a certificate that verified.
     let file = recording(dir.path(), &[&format!("{IN_TLS}-- close client\n")]);
     let server = Scripted::start_tls(&[IN_TLS], &minted);
@@ -465,7 +465,7 @@ fn starttls_is_performed_anew_and_must_not_get_worse() {
 #[test]
 fn tls_from_the_first_octet_is_spoken_to_smtps() {
     let dir = scratch();
-    let minted = mint(&["mx.test".into()]).unwrap();
+    let minted = mint(&["mx.test".into()], Clients::Unknown).unwrap();
     let file = recording(dir.path(), &[&closed("client")]);
     let server = Scripted::start_tls(&[&format!("-- tls\n{SESSION}")], &minted);
     let target = format!("smtps://{}", server.address);
