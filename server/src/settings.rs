@@ -8,7 +8,9 @@ use driver::tls::{Clients, ServerConfig};
 use ipnet::IpNet;
 use shared::address::Domain;
 
-use crate::config::{ClientAuth, Limits, ListenSpec, Options, Protocol, RelayPolicy, TlsMode};
+use crate::config::{
+    ClientAuth, Limits, ListenSpec, Options, Protocol, ProxyHeader, RelayPolicy, TlsMode,
+};
 use crate::inbox::Inbox;
 use crate::policy::persona::{self, Persona};
 use crate::store::Store;
@@ -38,6 +40,8 @@ pub struct Site {
     pub witness: Store,
     /// What a client may do.
     pub limits: Limits,
+    /// Whose PROXY header is believed.
+    pub proxy_hosts: Vec<IpNet>,
     /// Whose XCLIENT is believed.
     pub xclient_hosts: Vec<IpNet>,
     /// Whose XFORWARD is believed.
@@ -74,6 +78,8 @@ pub struct Port {
     pub protocol: Protocol,
     /// When TLS begins.
     pub tls: TlsMode,
+    /// Which PROXY header must come first.
+    pub proxy: ProxyHeader,
     /// No transaction without TLS.
     pub require_tls: bool,
     /// No transaction without AUTH.
@@ -168,6 +174,7 @@ impl Settings {
             store: Store::new(&options.store, &self.mailboxes()),
             witness: Store::new(&options.witness, &[]),
             limits: options.limits.clone().with_none_as_most(),
+            proxy_hosts: options.proxy_hosts.clone(),
             xclient_hosts: options.xclient_hosts.clone(),
             xforward_hosts: options.xforward_hosts.clone(),
             hidden: options.hide.clone(),
@@ -189,6 +196,7 @@ impl Port {
                 TlsMode::StartTls if options.no_tls => TlsMode::None,
                 mode => mode,
             },
+            proxy: spec.proxy,
             require_tls: spec.require_tls,
             require_auth: spec.require_auth,
             relay_policy: spec.relay_policy.unwrap_or(options.relay_policy),

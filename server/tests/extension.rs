@@ -12,9 +12,12 @@ mod support;
 
 use std::io::Write;
 
+use shared::proxy::{Header, Origin, Version};
+use support::tls::Tls;
 use support::{Server, play};
+use testkit::recorded::of_kind;
 use testkit::scratch;
-use testkit::talk::{reply, say};
+use testkit::talk::{connect, drain, reply, say};
 
 const BEGUN: [&str; 3] = [
     "EHLO c.test",
@@ -291,4 +294,69 @@ fn relay_forms_get_the_answers_they_should() {
             assert!(got.starts_with(answer), "{sender} to {recipient}: {got}");
         }
     }
+}
+
+#[test]
+fn a_proxy_header_says_whose_connection_it_is() {
+    let dir = scratch();
+    let any = "127.0.0.1:0,proxy=any";
+    let server = Server::recording(
+        dir.path(),
+        &[
+            "--listen",
+            any,
+            "--listen",
+            "127.0.0.1:0,proxy=v2,tls=implicit",
+        ],
+    );
+    let v2 = Header {
+        version: Version::Two,
+        origin: Origin::of(
+            "[2001:db8::7]:50111".parse().unwrap(),
+            "[2001:db8::25]:25".parse().unwrap(),
+        ),
+        tlvs: Vec::new(),
+    };
+    let v2 = v2.encode().unwrap();
+    for (header, client, answer) in [
+        (
+            &b"PROXY TCP4 203.0.113.7 192.0.2.25 50111 25\r\n"[..],
+            "[203.0.113.7]",
+            "550 5.7.1",
+        ),
+        (&v2, "[2001:db8::7]", "550 5.7.1"),
+        (b"PROXY UNKNOWN\r\n", "[127.0.0.1]", "250"),
+    ] {
+        let mut tcp = connect(server.address);
+        // What follows in the same segment is the client's.
+        let mut first = header.to_vec();
+        first.extend_from_slice(b"EHLO c.test\r\n");
+        tcp.write_all(&first).unwrap();
+        assert!(reply(&mut tcp).starts_with("220"));
+        let greeted = reply(&mut tcp);
+        assert!(greeted.contains(client), "{greeted}");
+        play(
+            &mut tcp,
+            &format!("C: MAIL FROM:<a@c.test>\nS: 250\nC: RCPT TO:<w@elsewhere.test>\nS: {answer}"),
+        );
+    }
+    let mut tcp = connect(server.endpoints[1].parse().unwrap());
+    tcp.write_all(&v2).unwrap();
+    assert!(Tls::over(tcp).unwrap().say("").starts_with("220"));
+    // Without the header that is wanted there is no session at all.
+    for (index, line) in [
+        (0, "EHLO c.test\r\n"),
+        (1, "PROXY TCP4 203.0.113.7 192.0.2.25 50111 25\r\n"),
+    ] {
+        let mut tcp = connect(server.endpoints[index].parse().unwrap());
+        tcp.write_all(line.as_bytes()).unwrap();
+        assert_eq!(drain(&mut tcp).0, b"", "{line}");
+    }
+    let open = of_kind(&server.recorded(), 1, "open").remove(0);
+    assert_eq!(open.text("c"), Some("203.0.113.7:50111"));
+    let strict = Server::start(
+        scratch().path(),
+        &["--listen", any, "--proxy-hosts", "192.0.2.1"],
+    );
+    assert_eq!(drain(&mut connect(strict.address)).0, b"");
 }

@@ -57,6 +57,10 @@ pub struct Limits {
     #[arg(long, default_value_t = Period::seconds(60), value_name = "TIME")]
     #[serde_as(as = "DisplayFromStr")]
     pub min_rate_over: Period,
+    /// How long a PROXY header may take
+    #[arg(long, default_value_t = Period::seconds(5), value_name = "TIME")]
+    #[serde_as(as = "DisplayFromStr")]
+    pub timeout_proxy: Period,
     /// How long a TLS handshake may take
     #[arg(long, default_value_t = Period::seconds(30), value_name = "TIME")]
     #[serde_as(as = "DisplayFromStr")]
@@ -103,6 +107,7 @@ impl Limits {
             timeout_session: forever(self.timeout_session),
             min_rate: self.min_rate,
             min_rate_over: self.min_rate_over,
+            timeout_proxy: forever(self.timeout_proxy),
             timeout_tls: forever(self.timeout_tls),
             timeout_drain: forever(self.timeout_drain),
             greet_pause: self.greet_pause,

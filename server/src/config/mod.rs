@@ -19,7 +19,7 @@ use shared::address::Domain;
 use toml::{Table, Value};
 
 pub use limits::Limits;
-pub use listen::{ListenSpec, NoListener, Place, Protocol, TlsMode};
+pub use listen::{ListenSpec, NoListener, Place, Protocol, ProxyHeader, TlsMode};
 pub use store::{NoStore, StoreSpec};
 
 /// Everything about a server that can be chosen.
@@ -30,7 +30,7 @@ pub use store::{NoStore, StoreSpec};
 pub struct Options {
     /// Listen here; may be given more than once. Port 0 takes a free port, fd:N the
     /// Nth socket that systemd passed (from 0). Options follow after commas: name=NAME, proto=smtp|submission|lmtp,
-    /// tls=none|starttls|implicit, relay=closed|auth|open, require-tls, require-auth
+    /// tls=none|starttls|implicit, proxy=off|v1|v2|any, relay=closed|auth|open, require-tls, require-auth
     #[arg(
         short,
         long,
@@ -81,6 +81,10 @@ pub struct Options {
     /// The AUTH mechanisms offered inside TLS [default: all]
     #[arg(long, value_delimiter = ',', value_name = "NAME,…")]
     pub auth_mechs_tls: Option<Vec<String>>,
+    /// Believe the PROXY header of these clients, at listeners that want one
+    #[arg(long, default_value = "127.0.0.0/8,::1", value_delimiter = ',', value_name = "CIDR,…", value_parser = network)]
+    #[serde(deserialize_with = "networks")]
+    pub proxy_hosts: Vec<IpNet>,
     /// Believe what these clients say in XCLIENT: so a session on loopback can be one
     /// from anywhere
     #[arg(long, value_delimiter = ',', value_name = "CIDR,…", value_parser = network)]
