@@ -189,7 +189,7 @@ impl Loop<'_> {
         loop {
             while let Some(output) = self.session.poll() {
                 match output {
-                    ServerOutput::Record(unit) => self.batch.push(unit),
+                    ServerOutput::Record(unit) => self.note(unit)?,
                     ServerOutput::Content(bytes) => policy.content(bytes).await,
                     ServerOutput::Ask(asked) => match policy.asked(asked, &self.session).await {
                         Answer::Reply(reply) => {
@@ -360,6 +360,14 @@ impl Loop<'_> {
         Ok(())
     }
 
+    fn note(&mut self, unit: Unit) -> Result<(), WriteFailed> {
+        self.batch.push(unit);
+        if self.batch.len() < BATCH {
+            return Ok(());
+        }
+        self.record_batch()
+    }
+
     fn record_batch(&mut self) -> Result<(), WriteFailed> {
         let written = self.journal.units(&self.batch);
         self.batch.clear();
@@ -425,6 +433,9 @@ enum Read {
     Some,
     End,
 }
+
+/// So many units are recorded in one write, at most.
+const BATCH: usize = 256;
 
 /// How long, and for how many reads, a closed connection is drained.
 const LINGER: Duration = Duration::from_secs(2);
