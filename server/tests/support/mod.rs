@@ -94,9 +94,14 @@ impl Server {
         talk::is_served(self.address, "a@c.test", "anna@local.test")
     }
 
+    /// The Maildir of a user.
+    pub fn maildir(&self, user: &str) -> PathBuf {
+        self.dir.join("mail").join(user)
+    }
+
     /// What is in the `new` of a user.
     pub fn kept(&self, user: &str) -> Vec<Vec<u8>> {
-        contents(&self.dir.join("mail").join(user).join("new"))
+        contents(&self.maildir(user).join("new"))
     }
 
     /// The files in any `tmp`, and in any `new`.

@@ -42,6 +42,22 @@ impl Tls {
         self.hear()
     }
 
+    /// Says something and ends its side, and hears whatever comes to the end.
+    pub fn shout(mut self, octets: &[u8]) {
+        let Self { runtime, stream } = &mut self;
+        runtime.block_on(async {
+            // The other side may have heard enough at any time.
+            let _ = stream.write(octets).await;
+            let _ = stream.shutdown().await;
+            let mut heard = BytesMut::new();
+            while timeout(testkit::wait::LIMIT, stream.read(&mut heard))
+                .await
+                .unwrap()
+                .is_ok_and(|count| count > 0)
+            {}
+        });
+    }
+
     /// Returns what comes until a reply is whole.
     pub fn hear(&mut self) -> String {
         let Self { runtime, stream } = self;
