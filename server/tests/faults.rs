@@ -11,6 +11,7 @@
 mod support;
 
 use std::fs;
+use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
@@ -383,6 +384,34 @@ fn a_message_that_cannot_go_everywhere_goes_nowhere() {
     accepts(&mut tcp, &TO_ANNA[1..3]);
     assert!(say(&mut tcp, "DATA\r\n").starts_with("452 4.3.1 "));
     assert!(say(&mut tcp, "NOOP\r\n").starts_with("250"));
+}
+
+#[test]
+fn a_chunk_without_a_place_is_heard_out_and_refused_once_for_each_recipient() {
+    for (protocol, hello, replies) in [("smtp", "EHLO", 1), ("lmtp", "LHLO", 2)] {
+        let dir = scratch();
+        let place = format!("127.0.0.1:0,proto={protocol}");
+        let server = Server::start(dir.path(), &["--listen", &place]);
+        let mut tcp = server.after(&[
+            &format!("{hello} c.test"),
+            "MAIL FROM:<a@c.test>",
+            "RCPT TO:<anna@local.test>",
+            "RCPT TO:<bert@local.test>",
+        ]);
+        fs::remove_dir_all(dir.path().join("mail/anna/tmp")).unwrap();
+        tcp.write_all(b"BDAT 6 LAST\r\nRSET\r\nNOOP\r\n").unwrap();
+        // RFC 2033 §4.2.
+        for _ in 0..replies {
+            let verdict = reply(&mut tcp);
+            assert!(verdict.starts_with("452 4.3.1 "), "{protocol}: {verdict}");
+        }
+        let next = reply(&mut tcp);
+        assert!(
+            next.starts_with("250 2.0.0 still here"),
+            "{protocol}: {next}"
+        );
+        assert_eq!(server.left(), (Vec::new(), Vec::new()));
+    }
 }
 
 #[test]

@@ -224,22 +224,21 @@ impl SessionPolicy {
             // A single empty chunk may be all there is: BDAT 0 LAST.
             self.begin_chunks();
         }
-        let Some(incoming) = self.incoming.take() else {
-            // A refused chunk leaves a transaction without recipients as it was.
-            return vec![self.no_chunk()];
-        };
-        let envelope = self.envelope.take();
-        let recipients = envelope
-            .as_ref()
-            .map_or(0, |envelope| envelope.recipients.len());
-        self.counts.messages += 1;
-        self.counts.junk = 0;
-        let verdict = self.keep(incoming, envelope).await;
-        self.client.forget_forwarded();
+        let recipients = self.envelope.as_ref();
+        let recipients = recipients.map_or(0, |envelope| envelope.recipients.len());
         let replies = match self.port.protocol {
             Protocol::Lmtp => recipients.max(1),
             Protocol::Smtp | Protocol::Submission => 1,
         };
+        let Some(incoming) = self.incoming.take() else {
+            // A refused chunk leaves a transaction without recipients as it was.
+            return vec![self.no_chunk(); replies];
+        };
+        let envelope = self.envelope.take();
+        self.counts.messages += 1;
+        self.counts.junk = 0;
+        let verdict = self.keep(incoming, envelope).await;
+        self.client.forget_forwarded();
         vec![verdict; replies]
     }
 
