@@ -342,6 +342,27 @@ fn a_browser_that_was_sent_here_cannot_speak_smtp() {
 }
 
 #[test]
+fn a_chunk_of_any_size_is_swallowed_in_little_memory() {
+    unharmed(&["--max-size", "1M"], |server| {
+        // Two of which the first alone is too big; and one that never ends.
+        let mut tcp = server.after(&TO_ANNA[..3]);
+        let chunk = vec![b'x'; 5_000_000];
+        for answer in ["552 5.3.4 ", "503 5.5.1 "] {
+            tcp.write_all(b"BDAT 5000000\r\n").unwrap();
+            tcp.write_all(&chunk).unwrap();
+            let told = reply(&mut tcp);
+            assert!(told.starts_with(answer), "{told}");
+        }
+        let mut tcp = server.after(&TO_ANNA[..3]);
+        let endless = format!("BDAT {} LAST\r\n", u64::MAX);
+        tcp.write_all(endless.as_bytes()).unwrap();
+        tcp.write_all(&chunk).unwrap();
+        drop(tcp);
+        until_true("the message to be gone", || server.left().0.is_empty());
+    });
+}
+
+#[test]
 fn nul_octets_are_refused_in_commands_and_kept_in_content() {
     unharmed(&[], |server| {
         let mut tcp = server.after(&["EHLO c.test"]);
