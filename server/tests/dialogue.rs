@@ -425,14 +425,14 @@ fn limits_of_recipients_and_connections_hold() {
 #[test]
 fn a_silent_client_is_told_so() {
     let dir = scratch();
-    let server = Server::start(dir.path(), &["--timeout-command", "1s"]);
-    let mut tcp = server.after(&["EHLO c.test"]);
+    let server = Server::start(dir.path(), &["--timeout-command", "300ms"]);
+    let mut tcp = server.greeted();
     assert!(reply(&mut tcp).starts_with("421 4.4.2"));
     assert_eq!(drain(&mut tcp).0, b"");
     // A session that lasts too long is ended, however busy.
     let options = ["--timeout-session", "300ms", "--max-junk", "0"];
     let server = Server::start(dir.path(), &options);
-    let mut tcp = server.after(&["EHLO c.test"]);
+    let mut tcp = server.greeted();
     let last = loop {
         let reply = say(&mut tcp, "NOOP\r\n");
         if !reply.starts_with("250") {

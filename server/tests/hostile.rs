@@ -120,7 +120,7 @@ fn ten_thousand_commands_in_one_go_are_all_answered() {
 
 #[test]
 fn clients_that_do_not_read_are_held_back_and_given_up() {
-    unharmed(&["--timeout-command", "1s"], |server| {
+    unharmed(&["--timeout-command", "3s"], |server| {
         let deaf: Vec<TcpStream> = std::thread::scope(|scope| {
             let clients = [(); 6].map(|()| scope.spawn(|| server.deaf_client()));
             clients.map(|client| client.join().unwrap()).into()
