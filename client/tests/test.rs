@@ -18,7 +18,8 @@ use std::sync::Mutex;
 
 use serde_json::Value;
 use support::{
-    PROGRAM, Turn, complaint, honest, nobody, reply, run, serve_honestly, serve_with, text,
+    EVIL, PROGRAM, Turn, complaint, honest, is_harmless, nobody, reply, run, run_coloured,
+    serve_honestly, serve_with, text,
 };
 use testkit::watched::{Ended, watch};
 use testkit::{Upstream, scratch};
@@ -451,6 +452,32 @@ fn where_the_recording_goes_is_told_and_it_is_never_overwritten() {
     let (status, said) = complaint(&test(server.address, &nowhere, &["--one-leg"]));
     assert_eq!(status, 6, "{said}");
     assert!(said.contains(text(&nowhere)), "{said}");
+}
+
+#[test]
+fn what_a_server_says_cannot_act_on_the_terminal() {
+    let dir = scratch();
+    let evil =
+        String::from_utf8(shared::escape::unescape(EVIL.replace("\\x9b", "").as_str()).unwrap());
+    let evil = evil.unwrap() + "\u{9b}";
+    let refusing = evil.clone();
+    let server = serve_with(move |_, line| match line {
+        "" => reply(&format!("220 mx.test {refusing}")),
+        line if line.starts_with("RCPT") => reply(&format!("550 5.7.1 {refusing}")),
+        line => honest(line),
+    });
+    let banning = serve_with(move |_, _| reply(&format!("421 4.7.0 {evil}")));
+    for (index, server) in [server, banning].iter().enumerate() {
+        let (record, target) = (
+            dir.path().join(index.to_string()),
+            server.address.to_string(),
+        );
+        let arguments = ["test", &target, "--to", "anna@mx.test", "-4", "--pace", "0"];
+        let options = ["--record", text(&record)];
+        let ended = run_coloured(&[&arguments[..], REMOTE, &options].concat());
+        is_harmless(&ended);
+        is_harmless(&run_coloured(&["judge", text(&record)]));
+    }
 }
 
 #[test]

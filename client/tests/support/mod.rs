@@ -39,6 +39,29 @@ pub fn run<S: AsRef<OsStr>>(arguments: &[S]) -> Ended {
     watch(&mut command(arguments))
 }
 
+/// Runs it as on a terminal, where what looks like a command to it reaches it.
+pub fn run_coloured<S: AsRef<OsStr>>(arguments: &[S]) -> Ended {
+    watch(command(arguments).env("CLICOLOR_FORCE", "1"))
+}
+
+/// What a server could say to act on a terminal, as a transcript has it.
+pub const EVIL: &str = "\\x1b]0;owned\\x07\\x1b[2J\\x9b1m\\xe2\\x80\\xae";
+
+/// All that was said is text, but for colours of ours; [`EVIL`] is in it, as text.
+pub fn is_harmless(ended: &Ended) {
+    let said = ended.stdout() + &ended.stderr();
+    assert!(said.contains("\\x1b]0;owned\\x07\\x1b[2J"), "{said}");
+    let mut pieces = said.split("\u{1b}[");
+    let first = pieces.next().unwrap_or_default().to_owned();
+    let rest = pieces.map(|piece| {
+        let colour = piece.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';');
+        colour.strip_prefix('m').unwrap_or("\u{1b}")
+    });
+    let text = rest.fold(first, |text, piece| text + piece);
+    let harmful = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+    assert!(!text.contains(harmful), "{text:?}");
+}
+
 /// The exit status of a run that failed, and the one line it said about it.
 pub fn complaint(ended: &Ended) -> (i32, String) {
     let said = ended.stderr();
