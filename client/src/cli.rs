@@ -101,11 +101,15 @@ pub struct Test {
     /// How long to wait for a message to arrive, and for the end of greylisting
     #[arg(long, default_value = "30s", value_name = "TIME", value_parser = duration)]
     pub patience: Duration,
+    /// How long to wait for each reply [default: 45s for the greeting, 120s for the
+    /// verdict on a message, 60s for all else]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub timeout: Option<Duration>,
     /// The least time between two connections; 0 for loopback and your own namespaces only
     #[arg(long, default_value = "250ms", value_name = "TIME", value_parser = duration)]
     pub pace: Duration,
     /// The name to give in EHLO [default: the address literal of this end]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = word)]
     pub helo: Option<String>,
     /// The name the server's certificate should have [default: the host of TARGET]
     #[arg(long, value_name = "NAME")]
@@ -150,14 +154,15 @@ pub enum FailOn {
 
 /// The options of `send`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct Send {
     /// The server: host[:port]
     pub target: Target,
     /// A recipient; may be given more than once
-    #[arg(short, long, required = true, value_name = "MAILBOX")]
+    #[arg(short, long, required = true, value_name = "MAILBOX", value_parser = word)]
     pub to: Vec<String>,
     /// The envelope sender; empty for the null reverse-path
-    #[arg(short, long, value_name = "MAILBOX")]
+    #[arg(short, long, value_name = "MAILBOX", value_parser = word)]
     pub from: String,
     /// The message: a file, or - for standard input [default: a test message]
     #[arg(short, long, value_name = "FILE")]
@@ -172,7 +177,7 @@ pub struct Send {
     #[arg(long, value_name = "NAME")]
     pub tls_name: Option<String>,
     /// The name to give in EHLO [default: the address literal of this end]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = word)]
     pub helo: Option<String>,
     /// Connect from this address
     #[arg(long, value_name = "ADDRESS")]
@@ -180,6 +185,9 @@ pub struct Send {
     /// How long to wait for each reply
     #[arg(long, default_value = "60s", value_name = "TIME", value_parser = duration)]
     pub timeout: Duration,
+    /// A session that does not end well is a failure, though the message was accepted
+    #[arg(long)]
+    pub strict_quit: bool,
     /// Record to this new file
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
@@ -271,6 +279,17 @@ fn duration(text: &str) -> Result<Duration, QuantityError> {
     text.parse().map(|Period(duration)| duration)
 }
 
+/// A word of a command: what would end the line would begin another command.
+fn word(text: &str) -> Result<String, String> {
+    match text.chars().find(|c| c.is_control()) {
+        Some(c) => Err(format!(
+            "it has a control character, {}",
+            c.escape_default()
+        )),
+        None => Ok(text.to_owned()),
+    }
+}
+
 fn maildir(text: &str) -> Result<PathBuf, String> {
     text.strip_prefix("maildir:")
         .filter(|path| !path.is_empty())
@@ -290,7 +309,7 @@ Exit status: 0 as asked, 1 a check failed or a replay differs, 2 usage, 3 no ver
 4 the input cannot be used, 5 refused by a safety rule, 6 output could not be written,
 8 some recipients refused; of send also 2P, 4P, 6P, 7P, 9P: refused, refused for now,
 timeout, closed, not SMTP, in phase P (1 greeting, 2 EHLO, 3 MAIL, 4 RCPT, 5 DATA,
-6 end of data, 7 QUIT, 9 TLS).";
+6 end of data, 7 QUIT, if --strict-quit, 9 TLS).";
 
 const TEST_EXAMPLES: &str = "\
 Examples:

@@ -2,8 +2,8 @@
 //!
 //! [`cli`] is what the user may say and [`command`] does it. [`leg`] runs a part
 //! of the procedure from one place, [`vantage`] is such a place, [`arrival`]
-//! finds what was delivered, [`player`] says what a script says, [`report`]
-//! prints, and [`exit`] is the table of exit statuses.
+//! finds what was delivered, [`player`] says what a script says, [`report`] and
+//! [`screen`] print, and [`exit`] is the table of exit statuses.
 
 pub mod arrival;
 pub mod cli;
@@ -12,6 +12,7 @@ pub mod exit;
 pub mod leg;
 pub mod player;
 pub mod report;
+pub mod screen;
 pub mod target;
 pub mod vantage;
 
@@ -36,23 +37,30 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     // Before any thread exists: threads made later are in the same namespace.
     if let Some(Err(error)) = cli.netns.as_deref().map(driver::net::enter_namespace) {
-        anstream::eprintln!("helo-client: {error:#}");
+        screen::tell(format_args!("helo-client: {error:#}"));
         return Status::NoVerdict.into();
     }
     driver::process::log_to_stderr(cli.verbose);
     let result = tokio::runtime::Runtime::new()
         .map_err(|error| Failure::new(Status::NoVerdict, error))
         .and_then(|runtime| runtime.block_on(dispatch(cli.command)));
+    if let Err(failure) = &result {
+        screen::tell(format_args!("helo-client: {:#}", failure.error));
+    }
+    if let Some(error) = screen::lost() {
+        screen::tell(format_args!(
+            "helo-client: standard output could not be written: {error}"
+        ));
+        return Status::Output.into();
+    }
     match result {
         Ok(status) => status.into(),
-        Err(failure) => {
-            anstream::eprintln!("helo-client: {:#}", failure.error);
-            failure.status.into()
-        }
+        Err(failure) => failure.status.into(),
     }
 }
 
 async fn dispatch(command: Command) -> Result<Status, Failure> {
+    driver::process::survive_file_size_limit().map_err(Failure::with(Status::NoVerdict))?;
     match command {
         Command::Test(options) => unless_ended(command::test::run(*options)).await,
         Command::Send(options) => command::send::run(*options).await,

@@ -6,6 +6,7 @@ use driver::talk::{Broken, Talk};
 use driver::tls::{self, ServerName, Verify};
 use shared::check::{Script, Step, When, greylisted};
 use shared::codec::encode_dots;
+use shared::escape::escape;
 use shared::extension::Offered;
 use shared::reply::{Reply, Severity};
 
@@ -28,6 +29,15 @@ impl Limits {
         command: Duration::from_secs(60),
         end_of_data: Duration::from_secs(120),
     };
+
+    /// The same limit for each.
+    pub const fn all(limit: Duration) -> Self {
+        Self {
+            greeting: limit,
+            command: limit,
+            end_of_data: limit,
+        }
+    }
 }
 
 /// Makes the message for a reverse-path and a forward-path.
@@ -53,8 +63,15 @@ pub struct Played {
     pub server_name: Option<String>,
     /// A reply said that TLS must come first.
     pub wants_tls: bool,
-    /// The server closed the session before the script was done.
-    pub cut_short: bool,
+    /// The server greeted with a yes.
+    pub greeted: bool,
+    /// A command was answered with a yes.
+    pub answered: bool,
+    /// Why the session ended before the script was done: the server closed it, or
+    /// could not be understood.
+    pub cut_short: Option<String>,
+    /// That was because it did not answer in time.
+    pub silent: bool,
     /// A message was accepted.
     pub delivered: bool,
     /// A reply was one of greylisting: how long it wants us to wait.
@@ -75,7 +92,8 @@ pub async fn play(talk: &mut Talk, script: &Script, part: &Part<'_>) -> Result<P
         Err(Broken::Journal(error)) => Err(Broken::Journal(error)),
         Err(error) => {
             tracing::debug!("{}/{}: {error}", script.check, script.case);
-            player.played.cut_short = true;
+            player.played.silent = matches!(error, Broken::TimedOut(_));
+            player.played.cut_short = Some(error.to_string());
             Ok(player.played)
         }
     }
@@ -98,25 +116,31 @@ impl Player<'_, '_> {
             .and_then(|reply| reply.first_line().split(' ').next())
             .filter(|word| word.contains('.'))
             .map(str::to_owned);
-        if !self
-            .last
-            .as_ref()
-            .is_some_and(|reply| reply.code().is_positive())
-        {
+        self.played.greeted = self.accepted();
+        if self.is_over() || !self.played.greeted {
             return Ok(());
         }
         for step in &script.steps {
             self.step(step).await?;
-            if self
-                .last
-                .as_ref()
-                .is_some_and(|reply| reply.code().number() == 421)
-            {
-                self.played.cut_short = true;
+            if self.is_over() {
                 return Ok(());
             }
         }
         Ok(())
+    }
+
+    /// The last answer was the last: a 421, or nothing that is understood. What is
+    /// said after that would be answered by anything.
+    fn is_over(&mut self) -> bool {
+        let why = match &self.last {
+            Some(reply) if reply.code().number() == 421 => {
+                format!("it said {}", escape(reply.to_string().as_bytes()))
+            }
+            Some(_) => return false,
+            None => "what it said is not SMTP".to_owned(),
+        };
+        self.played.cut_short = Some(why);
+        true
     }
 
     async fn step(&mut self, step: &Step) -> Result<(), Broken> {
@@ -174,6 +198,7 @@ impl Player<'_, '_> {
         self.ehlo(&helo).await
     }
 
+    /// MAIL, RCPT, DATA and the message, each if the one before was accepted.
     async fn message(&mut self, from: &str, to: &str) -> Result<(), Broken> {
         let message = (self.part.message)(from, to);
         let size = if self.played.offered.has("SIZE") {
@@ -218,6 +243,7 @@ impl Player<'_, '_> {
                 reply.code().number() == 530 && reply.text().to_uppercase().contains("STARTTLS");
             self.played.wants_tls |= first;
             self.played.greylisted = self.played.greylisted.max(greylisted(reply));
+            self.played.answered |= reply.code().is_positive();
         }
         self.last = heard.reply;
         Ok(())

@@ -2,12 +2,15 @@
 
 use std::ffi::OsString;
 use std::fmt;
+use std::io;
 use std::process::Stdio;
 use std::str::FromStr;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::time::timeout;
 
 /// Where a leg runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,31 +81,24 @@ impl Vantage {
     }
 
     /// Runs a subcommand of this program there, gives it `input`, and hands its
-    /// output to `take` as it comes.
+    /// output to `take` as it comes. If `take` has seen enough of it, or it says
+    /// nothing for so long as no work takes, it is ended.
     pub async fn run(
         &self,
         subcommand: &str,
         input: &[u8],
-        mut take: impl FnMut(&[u8]) -> Result<()>,
+        take: impl FnMut(&[u8]) -> Result<()>,
     ) -> Result<()> {
         let what = || format!("running helo-client from {self}");
         let mut child = self.spawn(subcommand).with_context(what)?;
-        if let Some(mut stdin) = child.stdin.take() {
-            stdin.write_all(input).await.with_context(what)?;
-        }
-        let mut stdout = child
-            .stdout
-            .take()
-            .context("its standard output is a pipe")?;
-        let mut chunk = vec![0; 64 * 1024];
-        loop {
-            let count = stdout.read(&mut chunk).await.with_context(what)?;
-            if count == 0 {
-                break;
-            }
-            take(chunk.get(..count).unwrap_or_default())?;
-        }
-        let status = child.wait().await.with_context(what)?;
+        let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
+        let stdin = stdin.context("its standard input is a pipe")?;
+        let stdout = stdout.context("its standard output is a pipe")?;
+        tokio::try_join!(feed(stdin, input), drain(stdout, take)).with_context(what)?;
+        let ended = timeout(SILENCE, child.wait()).await;
+        let status = ended
+            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+            .with_context(what)?;
         if !status.success() {
             bail!(
                 "{}: it ended with {status} (its own words are above)",
@@ -151,6 +147,29 @@ impl Vantage {
             .stdout(Stdio::piped())
             .kill_on_drop(true);
         Ok(command.spawn()?)
+    }
+}
+
+/// The longest that a leg may say nothing: more than any wait of its own.
+const SILENCE: Duration = Duration::from_secs(15 * 60);
+
+/// Whoever does not read its input has ended, and how is told by its status.
+async fn feed(mut stdin: ChildStdin, input: &[u8]) -> Result<()> {
+    match stdin.write_all(input).await {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+async fn drain(mut stdout: ChildStdout, mut take: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    let mut chunk = vec![0; 64 * 1024];
+    loop {
+        let read = timeout(SILENCE, stdout.read(&mut chunk)).await;
+        let count = read.context("it said nothing for too long")??;
+        if count == 0 {
+            return Ok(());
+        }
+        take(chunk.get(..count).unwrap_or_default())?;
     }
 }
 

@@ -100,7 +100,11 @@ fn open_journal(options: &cli::Proxy, clock: Clock) -> Result<Journal> {
     if options.append && options.record.exists() {
         Journal::append(&options.record, &settings, clock)
     } else {
-        Journal::create(&options.record, &settings, clock)
+        let journal = Journal::create(&options.record, &settings, clock);
+        if options.record.exists() && journal.is_err() {
+            return journal.context("--append goes on with a recording that is there");
+        }
+        journal
     }
 }
 

@@ -1,18 +1,22 @@
 //! One connection, from its first octet to its last.
 
+use std::io;
 use std::sync::Arc;
 
 use driver::journal::Journal;
 use driver::listen::Accepted;
+use driver::proxied::read_header;
 use driver::serve::{Ending, ServeError, Service, Waits, serve};
+use driver::socket::{Endpoint, Socket};
 use driver::stream::Stream;
 use shared::codec::Limits;
-use shared::recording::OpenFacts;
+use shared::proxy::{Header, Version};
+use shared::recording::{OpenFacts, Via};
 use tokio::sync::watch;
 
-use crate::config::TlsMode;
+use crate::config::{ProxyHeader, TlsMode};
 use crate::policy::{Served, SessionPolicy};
-use crate::settings::Site;
+use crate::settings::{Port, Site};
 
 /// What a connection is served with.
 pub(crate) struct Connection {
@@ -26,8 +30,8 @@ impl Connection {
     /// Serves a client until it goes, or must.
     pub(crate) async fn serve(self, accepted: Accepted) {
         let Accepted {
-            socket,
-            client,
+            mut socket,
+            client: peer,
             local,
             listener,
         } = accepted;
@@ -35,12 +39,28 @@ impl Connection {
         let Some(port) = self.site.ports.get(listener) else {
             return;
         };
+        let header = match self.proxy_header(port, &mut socket, &peer).await {
+            Ok(header) => header,
+            Err(error) => {
+                tracing::warn!("{peer}: no PROXY header: {error}");
+                return;
+            }
+        };
+        let told = header.as_ref().and_then(|header| header.origin.source());
+        let client = told.map_or_else(|| peer.clone(), Endpoint::Tcp);
         let implicit_tls = port.tls == TlsMode::Implicit;
         let facts = OpenFacts {
             role: "server",
             client: Some(client.to_string()),
             listener: Some(local.to_string()),
             implicit_tls,
+            via: header.map(|header| Via {
+                protocol: match header.version {
+                    Version::One => "PROXY1",
+                    Version::Two => "PROXY2",
+                },
+                peer: peer.to_string(),
+            }),
             ..OpenFacts::default()
         };
         let Ok(mut journal) = self.journal.session(facts) else {
@@ -56,7 +76,7 @@ impl Connection {
             waits: Waits {
                 command: limits.timeout_command.0,
                 session: limits.timeout_session.0,
-                min_rate: limits.min_rate,
+                pace: limits.pace(),
                 handshake: limits.timeout_tls.0,
                 greet_pause: limits.greet_pause.0,
             },
@@ -77,5 +97,30 @@ impl Connection {
             // The accepting loop ends the server with it, and says so.
             Err(error @ ServeError::Journal(_)) => tracing::info!("{client}: {error}"),
         }
+    }
+
+    /// The header that a proxy must send first, where one is wanted.
+    async fn proxy_header(
+        &self,
+        port: &Port,
+        socket: &mut Socket,
+        peer: &Endpoint,
+    ) -> io::Result<Option<Header>> {
+        if port.proxy == ProxyHeader::Off {
+            return Ok(None);
+        }
+        let known = peer.ip().is_none_or(|address| {
+            let address = address.to_canonical();
+            let mut hosts = self.site.proxy_hosts.iter();
+            hosts.any(|host| host.contains(&address))
+        });
+        if !known {
+            return Err(io::Error::other("it is not one of --proxy-hosts"));
+        }
+        let header = read_header(socket, self.site.limits.timeout_proxy.0).await?;
+        if !port.proxy.takes(header.version) {
+            return Err(io::Error::other("it is of the other version"));
+        }
+        Ok(Some(header))
     }
 }

@@ -17,6 +17,10 @@ use tokio::sync::watch;
 /// So many accounts are remembered.
 const MOST: usize = 10_000;
 
+/// So many octets of accounts are remembered: a message may have a thousand
+/// recipients.
+const MOST_OCTETS: usize = 16 << 20;
+
 /// A message that was kept, and what is known about it.
 #[serde_as]
 #[derive(Clone, Debug, Serialize)]
@@ -34,6 +38,8 @@ pub struct Received {
     pub at: Timestamp,
     /// The client's address, as the server takes it to be.
     pub client: Option<IpAddr>,
+    /// What XFORWARD said of the client before it.
+    pub forwarded: Option<String>,
     /// The name given in EHLO, HELO or LHLO.
     pub helo: Option<String>,
     /// `ESMTP`, `ESMTPS` and so on (RFC 3848).
@@ -44,6 +50,8 @@ pub struct Received {
     pub tls: Option<String>,
     /// Who had authenticated.
     pub auth: Option<String>,
+    /// By which mechanism.
+    pub mechanism: Option<&'static str>,
     /// Octets of content, dots undone, without the trace header.
     pub octets: u64,
     /// Their SHA-256 digest, in hex.
@@ -87,6 +95,19 @@ pub enum Place {
     File(PathBuf),
 }
 
+impl Received {
+    /// About how many octets it takes, the message itself apart.
+    fn size(&self) -> usize {
+        let recipients = self.envelope.recipients.iter().map(|one| {
+            let user = one.user.as_ref().map_or(0, String::len);
+            size_of::<Recipient>() + one.forward_path.len() + one.parameters.len() + user
+        });
+        let others = [&self.envelope.reverse_path, &self.envelope.parameters];
+        let others = others.iter().map(|text| text.len());
+        size_of::<Self>() + recipients.chain(others).sum::<usize>()
+    }
+}
+
 /// The accounts.
 #[derive(Debug)]
 pub struct Inbox {
@@ -98,6 +119,8 @@ pub struct Inbox {
 #[derive(Debug, Default)]
 struct State {
     messages: VecDeque<Received>,
+    /// What the accounts take.
+    octets: usize,
     count: u64,
 }
 
@@ -116,10 +139,14 @@ impl Inbox {
         let mut state = self.lock();
         state.count += 1;
         received.number = state.count;
-        if state.messages.len() >= MOST {
-            state.messages.pop_front();
-        }
+        state.octets += received.size();
         state.messages.push_back(received);
+        while state.messages.len() > MOST || state.octets > MOST_OCTETS {
+            let Some(oldest) = state.messages.pop_front() else {
+                break;
+            };
+            state.octets -= oldest.size().min(state.octets);
+        }
         let count = state.count;
         drop(state);
         self.count.send_replace(count);
@@ -140,7 +167,9 @@ impl Inbox {
 
     /// Forgets all of them; the count goes on.
     pub fn clear(&self) {
-        self.lock().messages.clear();
+        let mut state = self.lock();
+        state.messages.clear();
+        state.octets = 0;
     }
 
     /// Follows how many were received in all.
@@ -151,5 +180,57 @@ impl Inbox {
     /// A thread that panicked while it held the lock left whole accounts behind.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn received(recipients: usize) -> Received {
+        let recipient = Recipient {
+            forward_path: "<anna@local.test>".into(),
+            parameters: String::new(),
+            user: Some("anna".into()),
+        };
+        Received {
+            id: "1".into(),
+            number: 0,
+            session: 1,
+            listener: "mx".into(),
+            at: Timestamp::default(),
+            client: None,
+            forwarded: None,
+            helo: None,
+            protocol: "ESMTP",
+            envelope: Envelope {
+                reverse_path: "<>".into(),
+                parameters: String::new(),
+                recipients: vec![recipient; recipients],
+            },
+            tls: None,
+            auth: None,
+            mechanism: None,
+            octets: 0,
+            sha256: String::new(),
+            place: Place::Nowhere,
+        }
+    }
+
+    #[test]
+    fn only_the_newest_accounts_are_remembered() {
+        for (messages, recipients, most) in [(11_000, 1, MOST), (600, 1000, 200)] {
+            let inbox = Inbox::default();
+            for _ in 0..messages {
+                inbox.add(received(recipients));
+            }
+            let kept = inbox.select(|_| true);
+            assert!(kept.len() <= most, "{}", kept.len());
+            assert!(kept.len() * 2 > most, "{}", kept.len());
+            assert_eq!(kept.last().unwrap().number, messages);
+            assert!(inbox.lock().octets <= MOST_OCTETS);
+            inbox.clear();
+            assert_eq!(inbox.lock().octets, 0);
+        }
     }
 }

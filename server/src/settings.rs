@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use driver::tls::ServerConfig;
+use driver::sasl::{Accounts, NameCase};
+use driver::tls::{Clients, ServerConfig};
 use ipnet::IpNet;
 use shared::address::Domain;
 
-use crate::config::{Limits, ListenSpec, Options, Protocol, RelayPolicy, TlsMode};
+use crate::config::{
+    ClientAuth, Limits, ListenSpec, Options, Protocol, ProxyHeader, RelayPolicy, TlsMode,
+};
 use crate::inbox::Inbox;
 use crate::policy::persona::{self, Persona};
 use crate::store::Store;
@@ -23,6 +26,10 @@ pub struct Site {
     pub relay_domains: Vec<Domain>,
     /// Its users, in lower case.
     pub users: Vec<String>,
+    /// Who may prove to be whom; none if nobody can.
+    pub accounts: Option<Arc<Accounts>>,
+    /// By which mechanisms.
+    pub mechanisms: Mechanisms,
     /// Clients that may send to foreign domains.
     pub trusted: Vec<IpNet>,
     /// In which way it is wrong.
@@ -33,6 +40,16 @@ pub struct Site {
     pub witness: Store,
     /// What a client may do.
     pub limits: Limits,
+    /// Whose PROXY header is believed.
+    pub proxy_hosts: Vec<IpNet>,
+    /// Whose XCLIENT is believed.
+    pub xclient_hosts: Vec<IpNet>,
+    /// Whose XFORWARD is believed.
+    pub xforward_hosts: Vec<IpNet>,
+    /// EHLO keywords that are left out, and what they stand for with them.
+    pub hidden: Vec<String>,
+    /// EHLO lines that are added, or take the place of the keyword's own.
+    pub advertised: Vec<String>,
     /// What is only tolerated is refused.
     pub strict: bool,
     /// The listeners, in the order of the options.
@@ -41,6 +58,15 @@ pub struct Site {
     pub tls: Option<Arc<ServerConfig>>,
     /// What was received.
     pub inbox: Inbox,
+}
+
+/// The AUTH mechanisms that were chosen; none for those that are safe.
+#[derive(Clone, Debug, Default)]
+pub struct Mechanisms {
+    /// Without TLS.
+    pub in_clear: Option<Vec<String>>,
+    /// Inside TLS.
+    pub in_tls: Option<Vec<String>>,
 }
 
 /// The terms on which one listener serves.
@@ -52,8 +78,12 @@ pub struct Port {
     pub protocol: Protocol,
     /// When TLS begins.
     pub tls: TlsMode,
+    /// Which PROXY header must come first.
+    pub proxy: ProxyHeader,
     /// No transaction without TLS.
     pub require_tls: bool,
+    /// No transaction without AUTH.
+    pub require_auth: bool,
     /// Who may send to foreign domains.
     pub relay_policy: RelayPolicy,
 }
@@ -66,6 +96,7 @@ pub struct Settings {
     persona: &'static Persona,
     ports: Vec<Port>,
     tls: Option<Arc<ServerConfig>>,
+    accounts: Option<Arc<Accounts>>,
 }
 
 impl Site {
@@ -93,19 +124,28 @@ impl Settings {
             .iter()
             .map(|spec| Port::new(spec, &options))
             .collect();
-        let wants_tls = ports.iter().any(|port| port.tls != TlsMode::None);
-        let tls = match (&options.tls_cert, &options.tls_key) {
-            _ if !wants_tls => None,
-            (Some(chain), Some(key)) => Some(driver::tls::loaded(chain, key)?),
-            (None, None) => Some(driver::tls::minted(&names_for_certificate(&options))?),
-            _ => bail!("tls-cert and tls-key belong together"),
-        };
+        let tls = tls(&options, &ports)?;
+        let accounts = accounts(&options)?.map(Arc::new);
+        for name in mechanisms_named(&options) {
+            if driver::sasl::find(name).is_none() {
+                bail!("there is no AUTH mechanism '{name}'");
+            }
+        }
         Ok(Self {
             options,
             persona,
             ports,
             tls,
+            accounts,
         })
+    }
+
+    /// The names of all mailboxes.
+    fn mailboxes(&self) -> Vec<String> {
+        let own = self.options.user.iter().map(|user| user.to_lowercase());
+        own.chain(account_names(self.accounts.as_deref()))
+            .chain(crate::policy::ALWAYS.map(str::to_owned))
+            .collect()
     }
 
     /// What sessions need; no place for mail is made yet.
@@ -121,12 +161,24 @@ impl Settings {
             hostname: options.hostname.clone(),
             local_domains,
             relay_domains: options.relay_domain.clone(),
-            users: users.collect(),
+            users: users
+                .chain(account_names(self.accounts.as_deref()))
+                .collect(),
+            accounts: self.accounts.clone(),
+            mechanisms: Mechanisms {
+                in_clear: options.auth_mechs.clone(),
+                in_tls: options.auth_mechs_tls.clone(),
+            },
             trusted: options.mynetworks.clone(),
             persona: self.persona,
-            store: Store::new(&options.store, &local_users(options)),
+            store: Store::new(&options.store, &self.mailboxes()),
             witness: Store::new(&options.witness, &[]),
             limits: options.limits.clone().with_none_as_most(),
+            proxy_hosts: options.proxy_hosts.clone(),
+            xclient_hosts: options.xclient_hosts.clone(),
+            xforward_hosts: options.xforward_hosts.clone(),
+            hidden: options.hide.clone(),
+            advertised: options.advertise.clone(),
             strict: options.strict,
             ports: self.ports.clone(),
             tls: self.tls.clone(),
@@ -144,7 +196,9 @@ impl Port {
                 TlsMode::StartTls if options.no_tls => TlsMode::None,
                 mode => mode,
             },
+            proxy: spec.proxy,
             require_tls: spec.require_tls,
+            require_auth: spec.require_auth,
             relay_policy: spec.relay_policy.unwrap_or(options.relay_policy),
         }
     }
@@ -161,8 +215,60 @@ fn names_for_certificate(options: &Options) -> Vec<String> {
     names
 }
 
-fn local_users(options: &Options) -> Vec<String> {
-    let own = options.user.iter().map(|user| user.to_lowercase());
-    own.chain(crate::policy::ALWAYS.map(str::to_owned))
-        .collect()
+/// The certificate and what is asked of clients, if any listener has TLS.
+fn tls(options: &Options, ports: &[Port]) -> Result<Option<Arc<ServerConfig>>> {
+    if ports.iter().all(|port| port.tls == TlsMode::None) {
+        return Ok(None);
+    }
+    let clients = match (options.tls_client_auth, &options.tls_ca) {
+        (ClientAuth::None, _) => Clients::Unknown,
+        (_, None) => bail!("tls-client-auth needs tls-ca"),
+        (ClientAuth::Request, Some(ca)) => Clients::MayShow(ca),
+        (ClientAuth::Require, Some(ca)) => Clients::MustShow(ca),
+    };
+    let config = match (&options.tls_cert, &options.tls_key) {
+        (Some(chain), Some(key)) => driver::tls::loaded(chain, key, clients)?,
+        (None, None) => driver::tls::minted(&names_for_certificate(options), clients)?,
+        _ => bail!("tls-cert and tls-key belong together"),
+    };
+    Ok(Some(config))
+}
+
+/// Who may log in; none if nobody can.
+fn accounts(options: &Options) -> Result<Option<Accounts>> {
+    if options.users.is_none() && options.tokens.is_none() && !options.auth_any {
+        return Ok(match options.tls_client_auth {
+            ClientAuth::None => None,
+            // A certificate is proof enough for EXTERNAL.
+            ClientAuth::Request | ClientAuth::Require => Some(Accounts::new(NameCase::Ignored)?),
+        });
+    }
+    let mut accounts = Accounts::new(NameCase::Ignored)?;
+    if let Some(path) = &options.users {
+        accounts.read_passwords(path)?;
+    }
+    if let Some(path) = &options.tokens {
+        accounts.read_tokens(path)?;
+    }
+    if options.auth_any {
+        accounts.accept_any();
+    }
+    Ok(Some(accounts))
+}
+
+fn mechanisms_named(options: &Options) -> impl Iterator<Item = &String> {
+    let lists = [&options.auth_mechs, &options.auth_mechs_tls];
+    lists.into_iter().flatten().flatten()
+}
+
+/// Who has an account has a mailbox, too.
+fn account_names(accounts: Option<&Accounts>) -> impl Iterator<Item = String> {
+    let names = accounts.into_iter().flat_map(Accounts::users);
+    names.map(|name| local_part(name).to_lowercase())
+}
+
+/// Many log in by their whole mailbox.
+fn local_part(name: &str) -> &str {
+    name.rsplit_once('@')
+        .map_or(name, |(local_part, _)| local_part)
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::address::AddressError;
 use crate::deviation::Deviation;
+use crate::extension::{AttributeError, Xclient, Xforward};
 use crate::grammar::Cursor;
 use crate::parameter::{ParameterError, Parameters};
 use crate::path::{Brackets, ForwardPath, ReversePath};
@@ -47,6 +48,8 @@ pub enum Verb {
     Vrfy,
     /// Postfix's XCLIENT.
     Xclient,
+    /// Postfix's XFORWARD.
+    Xforward,
     /// Any other first word, in upper case, lossily decoded and cut to 32
     /// characters; empty for a line that does not begin with a word.
     Other(String),
@@ -121,6 +124,7 @@ impl Verb {
         ("STARTTLS", Self::StartTls),
         ("VRFY", Self::Vrfy),
         ("XCLIENT", Self::Xclient),
+        ("XFORWARD", Self::Xforward),
     ];
 }
 
@@ -198,7 +202,9 @@ pub enum Command {
     /// `VRFY argument`.
     Vrfy(String),
     /// `XCLIENT attributes`.
-    Xclient(String),
+    Xclient(Box<Xclient>),
+    /// `XFORWARD attributes`.
+    Xforward(Box<Xforward>),
     /// Anything else.
     Unknown(String),
 }
@@ -232,6 +238,9 @@ pub enum CommandError {
     /// It has an argument though its verb takes none, or lacks one.
     #[error("{0} {1}")]
     Argument(Verb, &'static str),
+    /// The attributes of XCLIENT or XFORWARD cannot be read.
+    #[error("{0}")]
+    Attributes(#[from] AttributeError),
     /// `MAIL` without `FROM:`, `RCPT` without `TO:`.
     #[error("{0} expected after the verb")]
     Keyword(&'static str),
@@ -266,6 +275,7 @@ impl CommandError {
     pub fn reply(&self) -> Reply {
         match self {
             Self::Argument(verb, why) => Reply::of(501, "5.5.4", format!("{verb} {why}")),
+            Self::Attributes(error) => error.reply(),
             Self::Keyword(expected) => {
                 Reply::of(501, "5.5.4", format!("{expected} expected after the verb"))
             }
@@ -394,7 +404,8 @@ fn parse(
         Verb::Rset => none(Command::Rset),
         Verb::StartTls => none(Command::StartTls),
         Verb::Vrfy => some(Command::Vrfy),
-        Verb::Xclient => some(Command::Xclient),
+        Verb::Xclient => Ok(Command::Xclient(Box::new(argument.parse()?))),
+        Verb::Xforward => Ok(Command::Xforward(Box::new(argument.parse()?))),
         Verb::Other(_) => Ok(Command::Unknown(text.to_owned())),
     }
 }
@@ -547,6 +558,9 @@ mod tests {
             ("BDAT x", "501 5.5.4"),
             ("BDAT 5 FIRST", "501 5.5.4"),
             ("AUTH", "501 5.5.4"),
+            ("XCLIENT", "501 5.5.4"),
+            ("XCLIENT ADDR=somewhere", "501 5.5.4"),
+            ("XFORWARD LOGIN=a", "501 5.5.4"),
             ("NOOP \u{1}", "500 5.5.2"),
         ] {
             let error = parsed(line).expect_err(line);
@@ -590,8 +604,11 @@ mod tests {
 
     #[test]
     fn secrets_are_not_printed() {
-        let heard = Command::parse(b"AUTH PLAIN c2VjcmV0\r\n");
-        assert!(!format!("{heard:?}").contains("c2VjcmV0"));
+        for line in ["AUTH PLAIN c2VjcmV0\r\n", "XCLIENT LOGIN=c2VjcmV0\r\n"] {
+            let heard = Command::parse(line.as_bytes());
+            assert!(heard.command.is_ok());
+            assert!(!format!("{heard:?}").contains("c2VjcmV0"));
+        }
     }
 
     proptest::proptest! {

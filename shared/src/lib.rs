@@ -12,7 +12,8 @@
 //! | [`address`], [`path`], [`parameter`] | what stands in `MAIL` and `RCPT` |
 //! | [`command`], [`reply`], [`status`] | one line of the client, one reply of the server |
 //! | [`codec`] | lines, dots and chunks, with limits |
-//! | [`extension`] | the table of SMTP extensions |
+//! | [`extension`] | the table of SMTP extensions, and what each of them says |
+//! | [`proxy`] | the PROXY protocol's header, before all SMTP |
 //! | [`stage`] | which command may follow which |
 //! | [`deviation`] | every departure from an RFC that we can name |
 //! | [`session`] | the observer, and the client's and server's halves built on it |
@@ -31,13 +32,19 @@
 //! | RFC 1870 | SIZE | [`extension`], [`parameter`] |
 //! | RFC 2033 | LMTP: one reply per recipient | [`session`] |
 //! | RFC 2034, RFC 3463 | enhanced status codes | [`status`] |
+//! | RFC 2852 | DELIVERBY: BY | [`extension`] |
 //! | RFC 2920 | PIPELINING | [`session`], [`deviation`] |
-//! | RFC 3030 | BDAT | [`codec`], [`session`] |
+//! | RFC 3030 | BDAT, BODY=BINARYMIME | [`codec`], [`session`], [`extension`] |
 //! | RFC 3207 | STARTTLS | [`session`] |
-//! | RFC 3461 | DSN parameters, xtext | [`parameter`] |
-//! | RFC 4954 | AUTH | [`session`], [`recording`] |
+//! | RFC 3461 | DSN: RET, ENVID, NOTIFY, ORCPT; xtext | [`extension`], [`parameter`] |
+//! | RFC 4865 | FUTURERELEASE: HOLDFOR, HOLDUNTIL | [`extension`] |
+//! | RFC 4954 | AUTH, and the parameter of MAIL | [`session`], [`recording`], [`extension`] |
 //! | RFC 6152 | 8BITMIME | [`extension`] |
 //! | RFC 6531 | SMTPUTF8 | [`address`], [`extension`] |
+//! | RFC 6533 | ORCPT beyond US-ASCII | [`extension`] |
+//! | RFC 6710 | MT-PRIORITY | [`extension`] |
+//! | RFC 8689 | REQUIRETLS: the parameter | [`extension`] |
+//! | RFC 9422 | LIMITS | [`extension`] |
 pub mod address;
 pub mod check;
 pub mod codec;
@@ -51,6 +58,7 @@ pub mod grammar;
 pub mod message;
 pub mod parameter;
 pub mod path;
+pub mod proxy;
 pub mod quantity;
 pub mod recording;
 pub mod replay;

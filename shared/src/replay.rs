@@ -1,8 +1,8 @@
 //! Comparing a recorded dialogue with a live one.
 //!
 //! What is said again is the client's side; what is compared are the replies,
-//! by their codes, their enhanced status codes, and what EHLO offers. Text is
-//! not compared: it has queue ids, names and times in it.
+//! by their codes, their enhanced status codes, and what EHLO offers, and the TLS
+//! sessions. Text is not compared: it has queue ids, names and times in it.
 //!
 //! One difference is dangerous: a refusal was recorded, and the live server says
 //! yes. [`Safety`] says what must be done about it, so that nothing is queued
@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use crate::command::Verb;
 use crate::extension::Offered;
-use crate::recording::{Answer, Dialogue, Exchange, Said};
-use crate::reply::{Reply, Severity};
+use crate::recording::{Answer, Dialogue, Exchange, Handshake, Said};
+use crate::reply::Reply;
+use crate::session::DataForm;
 
 /// What of the codes must be the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,44 +61,63 @@ pub enum Safety {
     Close,
 }
 
-/// Commands that the recorded client sent before it had the first one's reply.
+/// What the recorded client sent before it waited for a reply.
 #[derive(Clone, Copy, Debug)]
 pub struct Group<'a> {
-    /// They, in order.
+    /// It, in order.
     pub exchanges: &'a [Exchange],
 }
 
-/// Cuts a dialogue into groups that were sent without waiting.
+/// Cuts a dialogue into groups that were sent without waiting. Mail data is always
+/// a group of its own, so that it is said only after the go-ahead; BDAT begins one,
+/// so that its content is said only after what was answered before.
 pub fn groups(dialogue: &Dialogue) -> Vec<Group<'_>> {
-    let exchanges = &dialogue.exchanges[..];
-    let (mut groups, mut start) = (Vec::new(), 0);
-    for (index, pair) in exchanges.windows(2).enumerate() {
-        let [first, second] = pair else {
-            continue;
-        };
-        let waited = match first.answers.last() {
-            Some(answer) => answer.n < second.n,
-            // No answer ever came: there was nothing to wait for.
-            None => true,
-        };
-        let content = matches!(first.said, Said::Content { .. })
-            || matches!(second.said, Said::Content { .. });
-        if waited || content {
-            groups.extend(
-                exchanges
-                    .get(start..=index)
-                    .map(|exchanges| Group { exchanges }),
-            );
-            start = index + 1;
-        }
+    let mut groups = Vec::new();
+    let mut rest = &dialogue.exchanges[..];
+    while !rest.is_empty() {
+        let pairs = rest.windows(2);
+        let together = pairs
+            .take_while(|pair| matches!(pair, [first, second] if !waited(first, second)))
+            .count();
+        let (exchanges, after) = rest.split_at((together + 1).min(rest.len()));
+        groups.push(Group { exchanges });
+        rest = after;
     }
-    groups.extend(
-        exchanges
-            .get(start..)
-            .filter(|rest| !rest.is_empty())
-            .map(|exchanges| Group { exchanges }),
-    );
     groups
+}
+
+/// The client waited after the first before it sent the second, or must wait now.
+fn waited(first: &Exchange, second: &Exchange) -> bool {
+    if is_chunk(first, second) {
+        return false;
+    }
+    let content = |exchange: &Exchange| matches!(exchange.said, Said::Content { .. });
+    let answered = match first.answers.last() {
+        Some(answer) => answer.n < second.n,
+        // No answer ever came: there was nothing to wait for.
+        None => true,
+    };
+    answered || content(first) || content(second) || second.said.verb() == Some(&Verb::Bdat)
+}
+
+/// The second is the content of the BDAT that the first is.
+fn is_chunk(first: &Exchange, second: &Exchange) -> bool {
+    let chunk = matches!(
+        second.said,
+        Said::Content {
+            form: DataForm::Bdat,
+            ..
+        }
+    );
+    chunk && first.said.verb() == Some(&Verb::Bdat)
+}
+
+impl Group<'_> {
+    /// BDAT and its content: one without the other is never said.
+    pub fn is_bdat(&self) -> bool {
+        let first = self.exchanges.first();
+        first.is_some_and(|first| first.said.verb() == Some(&Verb::Bdat))
+    }
 }
 
 /// Compares the recorded answer with the live reply.
@@ -181,20 +201,45 @@ fn compare_offers(want: &Reply, got: &Reply, found: &mut Vec<Difference>) {
     }
 }
 
+/// Compares a recorded handshake with a live one: the version must not be lower,
+/// nor what the certificate proves less.
+pub fn compare_tls(want: &Handshake, version: Option<&str>, verify: &str) -> Vec<Difference> {
+    let mut found = Vec::new();
+    let version = version.unwrap_or("(none)");
+    if let Some(want) = &want.version
+        && version < want.as_str()
+    {
+        found.push(difference("tls", want, version, Level::Fail));
+    }
+    if want.verify.as_deref() == Some("ok") && verify != "ok" {
+        found.push(difference("tls", "certificate: ok", verify, Level::Fail));
+    }
+    found
+}
+
 /// What a live reply demands, given what was recorded.
 pub fn safety(said: &Said, want: Option<&Answer>, got: &Reply) -> Safety {
     let recorded = want.and_then(|answer| answer.reply.as_ref());
     let recorded_yes = recorded.is_some_and(|reply| !reply.code().is_refusal());
+    let recorded_go_on = recorded.is_some_and(|reply| reply.code().is_intermediate());
     let live_yes = !got.code().is_refusal();
-    let in_transaction = matches!(
-        said.verb(),
-        Some(Verb::Mail | Verb::Rcpt | Verb::Data | Verb::Bdat)
+    let chunk = matches!(
+        said,
+        Said::Content {
+            form: DataForm::Bdat,
+            ..
+        }
     );
+    let bdat = chunk || said.verb() == Some(&Verb::Bdat);
+    let in_transaction = bdat || matches!(said.verb(), Some(Verb::Mail | Verb::Rcpt | Verb::Data));
     match (recorded_yes, live_yes) {
+        // The server waits for more, and what was recorded next is something else.
+        _ if got.code().is_intermediate() && !recorded_go_on => Safety::Close,
+        // What was recorded next is mail data, and the server does not wait for it.
+        _ if recorded_go_on && !got.code().is_intermediate() => Safety::Reset,
         (true, true) | (false, false) => Safety::GoOn,
-        // Recorded no, live yes.
-        (false, true) if got.code().severity() == Severity::Intermediate => Safety::Close,
-        (false, true) if said.verb() == Some(&Verb::Bdat) => Safety::Close,
+        // Recorded no, live yes: with BDAT the content is there already.
+        (false, true) if bdat => Safety::Close,
         (false, true) if in_transaction => Safety::Reset,
         // Recorded yes, live no.
         (true, false) if in_transaction => Safety::Reset,
@@ -338,5 +383,67 @@ S: 221 2.0.0 bye
         assert_eq!(act(1, "550 no\r\n"), Safety::Reset);
         assert_eq!(act(1, "250 yes\r\n"), Safety::GoOn);
         assert_eq!(act(2, "451 later\r\n"), Safety::GoOn);
+        // Whoever waits for mail data takes commands for it.
+        assert_eq!(act(1, "354 go on\r\n"), Safety::Close);
+    }
+
+    const CHUNKS: &str = "\
+S: 220 mx
+C: EHLO a
+S: 250-mx
+S: 250-PIPELINING
+S: 250 CHUNKING
+C: MAIL FROM:<a@b>
+C: RCPT TO:<c@d>
+C: BDAT 5
+C| abc
+S: 250 ok
+S: 250 ok
+S: 250 ok
+C: BDAT 3 LAST
+C| d
+S: 552 no
+C: MAIL FROM:<a@b>
+S: 250 ok
+C: DATA
+S: 354 go on
+C| x
+C| .
+S: 250 kept
+";
+
+    #[test]
+    fn mail_data_is_said_only_after_what_allows_it() {
+        let transcript: Transcript = CHUNKS.parse().unwrap();
+        let recording = transcript.record("127.0.0.1:1", "127.0.0.1:25").unwrap();
+        let dialogue = recording.dialogues().remove(0);
+        let groups = groups(&dialogue);
+        let sizes: Vec<usize> = groups.iter().map(|group| group.exchanges.len()).collect();
+        assert_eq!(sizes, [1, 2, 2, 2, 1, 1, 1]);
+        let bdat: Vec<bool> = groups.iter().map(Group::is_bdat).collect();
+        assert_eq!(bdat, [false, false, true, true, false, false, false]);
+        let act = |index: usize, wire: &str| {
+            let exchange = &dialogue.exchanges[index];
+            safety(&exchange.said, exchange.answers.first(), &reply(wire))
+        };
+        // The chunks, and then DATA.
+        assert_eq!(act(4, "250 ok\r\n"), Safety::GoOn);
+        assert_eq!(act(4, "452 full\r\n"), Safety::Reset);
+        assert_eq!(act(6, "250 ok\r\n"), Safety::Close);
+        assert_eq!(act(8, "250 ok\r\n"), Safety::Reset);
+        assert_eq!(act(8, "554 no\r\n"), Safety::Reset);
+        assert_eq!(act(9, "554 no\r\n"), Safety::GoOn);
+    }
+
+    #[test]
+    fn tls_must_not_get_worse() {
+        let want = Handshake {
+            version: Some("1.2".into()),
+            verify: Some("ok".into()),
+            ..Handshake::default()
+        };
+        assert_eq!(compare_tls(&want, Some("1.3"), "ok"), []);
+        assert_eq!(compare_tls(&want, Some("1.1"), "expired").len(), 2);
+        assert_eq!(compare_tls(&Handshake::default(), Some("1.2"), "none"), []);
     }
 }

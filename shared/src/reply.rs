@@ -122,7 +122,7 @@ impl Reply {
         Self {
             code,
             status: None,
-            lines: vec![one_line(text.into())],
+            lines: vec![one_line(code, text.into())],
         }
     }
 
@@ -135,13 +135,13 @@ impl Reply {
         Self {
             code,
             status: status.parse().ok(),
-            lines: vec![one_line(text.into())],
+            lines: vec![one_line(code, text.into())],
         }
     }
 
     /// A reply of several lines; an empty list becomes one empty line.
     pub fn multi(code: ReplyCode, lines: impl IntoIterator<Item = String>) -> Self {
-        let mut lines: Vec<String> = lines.into_iter().map(one_line).collect();
+        let mut lines: Vec<String> = lines.into_iter().map(|line| one_line(code, line)).collect();
         if lines.is_empty() {
             lines.push(String::new());
         }
@@ -267,11 +267,12 @@ fn after_word(text: &[u8]) -> &[u8] {
 
 /// A line of our own never contains a line end, whatever went into it, and is
 /// never too long.
-fn one_line(mut text: String) -> String {
+fn one_line(code: ReplyCode, mut text: String) -> String {
     if text.contains(['\r', '\n']) {
         text = text.replace(['\r', '\n'], " ");
     }
-    let mut end = text.len().min(TEXT);
+    let most = if code == CHALLENGE { LONG } else { TEXT };
+    let mut end = text.len().min(most);
     while !text.is_char_boundary(end) {
         end -= 1;
     }
@@ -279,9 +280,15 @@ fn one_line(mut text: String) -> String {
     text
 }
 
+/// The reply code of a SASL challenge (RFC 4954 §4).
+const CHALLENGE: ReplyCode = ReplyCode(334);
+
 /// The most octets of text in a line of ours: with a reply code, an enhanced
 /// status code and CRLF that makes the 512 of RFC 5321 §4.5.3.1.5.
 const TEXT: usize = 512 - "550-5.999.999 \r\n".len();
+
+/// The same for a challenge, which RFC 4954 §4 allows 12 288 octets.
+const LONG: usize = 12_288 - "334 \r\n".len();
 
 #[cfg(test)]
 mod tests {
@@ -336,6 +343,10 @@ mod tests {
             Reply::of(550, "5.999.999", text).encode(&mut wire);
             assert!((511..=512).contains(&wire.len()), "{}", wire.len());
         }
+        // But a challenge may have what RFC 4954 §4 gives it.
+        let mut wire = Vec::new();
+        Reply::of(334, "", "x".repeat(90_000)).encode(&mut wire);
+        assert_eq!(wire.len(), 12_288);
     }
 
     #[test]

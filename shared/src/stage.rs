@@ -61,6 +61,8 @@ pub enum Step {
     Quit,
     /// XCLIENT: as if connected anew.
     Xclient,
+    /// XFORWARD: changes nothing here, and may not come within a transaction.
+    Xforward,
     /// What changes nothing: NOOP, HELP, VRFY, EXPN, ETRN, unknown verbs.
     Other,
 }
@@ -101,6 +103,7 @@ impl Step {
             Verb::Rset => Self::Reset,
             Verb::StartTls => Self::StartTls,
             Verb::Xclient => Self::Xclient,
+            Verb::Xforward => Self::Xforward,
             Verb::Etrn | Verb::Expn | Verb::Help | Verb::Noop | Verb::Vrfy | Verb::Other(_) => {
                 Self::Other
             }
@@ -139,10 +142,15 @@ pub const fn advance(stage: Stage, step: Step, outcome: Outcome) -> Result<Stage
         (Greeted | Ready, Step::StartTls, _) => Greeted,
         // Not within a transaction: RFC 4954 §4.
         (Ready, Step::Auth, _) => Ready,
+        // Neither within a transaction: Postfix's XCLIENT_README, XFORWARD_README.
         (Greeted | Ready, Step::Xclient, _) => Greeted,
+        (Ready, Step::Xforward, _) => Ready,
         (Ready, Step::Mail, _) => Mail,
         (Mail | Rcpt, Step::Rcpt, _) => Rcpt,
         (Rcpt, Step::Data, _) => Data,
+        // A server may refuse it without a recipient, or not: RFC 5321 §3.3,
+        // RFC 2920 §4 (fourth example).
+        (Mail, Step::Data, GoOn) => Data,
         (Rcpt | Bdat, Step::Bdat { last: false }, _) => Bdat,
         (Rcpt | Bdat, Step::Bdat { last: true }, _) => Ready,
         // Any time, RFC 5321 §4.1.1.5; before EHLO it changes nothing.
@@ -155,10 +163,11 @@ pub const fn advance(stage: Stage, step: Step, outcome: Outcome) -> Result<Stage
     })
 }
 
-/// Whether a server may accept that step now.
+/// Whether a server of ours accepts that step now: not DATA without a recipient,
+/// which it is free to refuse (RFC 5321 §3.3).
 pub const fn allowed(stage: Stage, step: Step) -> bool {
-    let outcome = match step {
-        Step::Data => Outcome::GoOn,
+    let outcome = match (stage, step) {
+        (Stage::Rcpt, Step::Data) => Outcome::GoOn,
         _ => Outcome::Accepted,
     };
     advance(stage, step, outcome).is_ok()
@@ -179,6 +188,9 @@ mod tests {
             (Step::Hello { lmtp: false }, Accepted, Ready),
             (Step::Auth, GoOn, Ready),
             (Step::Auth, Accepted, Ready),
+            (Step::Xclient, Accepted, Greeted),
+            (Step::Hello { lmtp: false }, Accepted, Ready),
+            (Step::Xforward, Accepted, Ready),
             (Step::Mail, Accepted, Mail),
             (Step::Rcpt, Refused, Mail),
             (Step::Rcpt, Accepted, Rcpt),
@@ -200,6 +212,13 @@ mod tests {
     }
 
     #[test]
+    fn data_without_a_recipient_ends_the_transaction_all_the_same() {
+        assert!(!allowed(Mail, Step::Data));
+        assert_eq!(advance(Mail, Step::Data, GoOn), Ok(Data));
+        assert_eq!(advance(Data, Step::EndOfData, Refused), Ok(Ready));
+    }
+
+    #[test]
     fn what_has_no_row_is_out_of_order() {
         for (stage, step) in [
             (Connected, Step::Mail),
@@ -210,6 +229,9 @@ mod tests {
             (Mail, Step::Mail),
             (Mail, Step::StartTls),
             (Mail, Step::Auth),
+            (Mail, Step::Xclient),
+            (Rcpt, Step::Xforward),
+            (Greeted, Step::Xforward),
             (Bdat, Step::Data),
             (Closed, Step::Mail),
         ] {

@@ -10,12 +10,13 @@ use shared::recording::{Dialogue, Recording};
 use crate::cli::{Judge, Output};
 use crate::exit::{Failure, Status};
 use crate::report::{self, Meta};
+use crate::screen;
 
 /// Judges the sessions of some recordings.
 pub fn run(options: &Judge) -> Result<Status, Failure> {
     let mut recordings = Vec::new();
     for path in &options.files {
-        recordings.push(load(path)?);
+        recordings.push(load_damaged(path)?);
     }
     let mut facts = stated(&recordings);
     if let Some(to) = &options.to {
@@ -34,15 +35,26 @@ pub fn run(options: &Judge) -> Result<Status, Failure> {
             ),
         ));
     }
-    let report = judged(&recordings, &facts);
     let recording = options.files.first().map(|path| path.display().to_string());
+    report(&recordings, &facts, recording, &options.output)
+}
+
+/// Prints what is to be said of some recordings, and says how it ends.
+pub fn report(
+    recordings: &[Recording],
+    facts: &Facts,
+    recording: Option<String>,
+    output: &Output,
+) -> Result<Status, Failure> {
+    let report = judged(recordings, facts);
     let meta = Meta {
-        target: None,
+        target: target(recordings),
         recording,
-        remarks: remarks(&recordings),
+        complete: !report.legs.is_empty() && !is_incomplete(recordings),
+        remarks: remarks(recordings, facts),
     };
-    report::print(&report, &meta, &options.output).map_err(Failure::with(Status::Output))?;
-    Ok(status(&report, &options.output, false))
+    report::print(&report, &meta, output).map_err(Failure::with(Status::Output))?;
+    Ok(status(&report, &meta, output))
 }
 
 /// Reads a recording; status 4 if it cannot be used.
@@ -50,11 +62,16 @@ pub fn load(path: &Path) -> Result<Recording, Failure> {
     let bytes = std::fs::read(path)
         .with_context(|| format!("cannot read {}", path.display()))
         .map_err(Failure::with(Status::Input))?;
-    let recording = Recording::parse(&bytes)
+    Recording::parse(&bytes)
         .with_context(|| format!("cannot use {}", path.display()))
-        .map_err(Failure::with(Status::Input))?;
+        .map_err(Failure::with(Status::Input))
+}
+
+/// Reads a recording that may be damaged, and tells how.
+pub fn load_damaged(path: &Path) -> Result<Recording, Failure> {
+    let recording = load(path)?;
     for damage in recording.damage() {
-        tracing::warn!("{}: {damage}", path.display());
+        screen::tell(format_args!("helo-client: {}: {damage}", path.display()));
     }
     Ok(recording)
 }
@@ -73,7 +90,7 @@ pub fn stated(recordings: &[Recording]) -> Facts {
 }
 
 /// Judges all their sessions together.
-pub fn judged(recordings: &[Recording], facts: &Facts) -> Report {
+fn judged(recordings: &[Recording], facts: &Facts) -> Report {
     let dialogues: Vec<Dialogue> = recordings.iter().flat_map(Recording::dialogues).collect();
     let arrivals: Vec<Arrival> = recordings
         .iter()
@@ -87,28 +104,81 @@ pub fn judged(recordings: &[Recording], facts: &Facts) -> Report {
     judge(&dialogues, facts, &arrivals)
 }
 
-/// What went wrong with legs as a whole.
-pub fn remarks(recordings: &[Recording]) -> Vec<String> {
-    let mut found = Vec::new();
-    for tag in ["unreachable", "stopped"] {
-        for note in recordings.iter().flat_map(|recording| recording.notes(tag)) {
-            let leg = note.bindings("bind").find(|(name, _)| *name == "leg");
-            let leg = leg.map_or("", |(_, leg)| leg);
-            found.push(format!("{leg} leg: {}", note.text("msg").unwrap_or(tag)));
-        }
-    }
-    found
+/// The server, as the first run named it.
+fn target(recordings: &[Recording]) -> Option<String> {
+    let mut runs = recordings.iter().flat_map(|one| one.notes("run"));
+    let bound = runs.find_map(|run| {
+        let mut bound = run.bindings("bind");
+        bound.find(|(name, _)| *name == "target")
+    });
+    bound.map(|(_, target)| target.to_owned())
 }
 
-/// The exit status that a report deserves; `incomplete` if a leg that was wanted
-/// was not run.
-pub fn status(report: &Report, output: &Output, incomplete: bool) -> Status {
+/// Notes of legs with which something went wrong.
+const TROUBLES: &[&str] = &["no-arrival", "not-run", "stopped", "unreachable"];
+
+/// What went wrong with legs as a whole: the leg, the tag of the note, and what it
+/// says. A leg that one recording lacks and another one has is not missing.
+fn troubles(recordings: &[Recording]) -> Vec<(String, &'static str, String)> {
+    let dialogues: Vec<Dialogue> = recordings.iter().flat_map(Recording::dialogues).collect();
+    let has = |leg: &str| {
+        dialogues
+            .iter()
+            .any(|dialogue| dialogue.facts.get("leg").is_some_and(|found| found == leg))
+    };
+    let notes = recordings.iter().flat_map(Recording::records);
+    let notes = notes.filter(|record| record.kind() == "note" && record.session().is_none());
+    notes
+        .filter_map(|note| {
+            let tag = TROUBLES
+                .iter()
+                .find(|&&tag| note.text("tag") == Some(tag))?;
+            let leg = note.bindings("bind").find(|(name, _)| *name == "leg");
+            let leg = leg.map_or("", |(_, leg)| leg);
+            let said = note.text("msg").unwrap_or(tag);
+            (*tag != "not-run" || !has(leg)).then(|| (leg.to_owned(), *tag, said.to_owned()))
+        })
+        .collect()
+}
+
+/// What the reader must know beside the verdicts.
+fn remarks(recordings: &[Recording], facts: &Facts) -> Vec<String> {
+    let troubles = troubles(recordings).into_iter();
+    let mut remarks: Vec<String> = troubles
+        .map(|(leg, _, said)| format!("{leg} leg: {said}"))
+        .collect();
+    if facts.foreign_domain.is_none() {
+        remarks.push(
+            "relaying was not checked: name a mailbox elsewhere with --witness (nothing is sent to it)".into(),
+        );
+    }
+    remarks
+}
+
+/// A leg that was wanted was not run, or not to its end. One address that cannot be
+/// reached is no matter while another one of the same leg can.
+fn is_incomplete(recordings: &[Recording]) -> bool {
+    let dialogues: Vec<Dialogue> = recordings.iter().flat_map(Recording::dialogues).collect();
+    troubles(recordings).iter().any(|(leg, tag, _)| {
+        let has = dialogues
+            .iter()
+            .any(|dialogue| dialogue.facts.get("leg") == Some(leg));
+        match *tag {
+            "no-arrival" => false,
+            "unreachable" => !has,
+            _ => true,
+        }
+    })
+}
+
+/// The exit status that a report deserves.
+fn status(report: &Report, meta: &Meta, output: &Output) -> Status {
     use crate::cli::FailOn;
     let totals = report.totals;
     let warns = totals.warn > 0 && output.fail_on == FailOn::Warn;
     if totals.fail > 0 || warns {
         Status::No
-    } else if totals.inconclusive > 0 || incomplete || report.legs.is_empty() {
+    } else if totals.inconclusive > 0 || !meta.complete {
         Status::NoVerdict
     } else {
         Status::AsAsked

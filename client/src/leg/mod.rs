@@ -1,10 +1,12 @@
-//! One leg of the procedure: a plan goes in, a recording comes out.
+//! One leg of the procedure: a plan goes in, a recording comes out, and [`stream`]
+//! is how it is taken in.
 //!
 //! Whatever carries lines carries a leg: the plan is one JSON object on standard
 //! input, the recording goes to standard output as it is made.
 
 mod deferred;
 mod run;
+pub mod stream;
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -43,6 +45,9 @@ pub struct Plan {
     /// How long to wait for the end of greylisting, if it is announced.
     #[serde(default)]
     pub patience: Duration,
+    /// How long to wait for each reply, if not as long as usual.
+    #[serde(default)]
+    pub timeout: Option<Duration>,
 }
 
 /// The address families to try.

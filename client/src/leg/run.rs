@@ -23,9 +23,16 @@ use crate::player::{Limits, Part, Played, play};
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(30);
 
+/// How long a server may take to let us leave.
+const LEAVING: Duration = Duration::from_secs(5);
+
 /// How long to wait before a session that the server cut short is tried again.
 /// A paced run waits the minute that busy servers ask for.
 const RETRY: Duration = Duration::from_secs(60);
+
+/// After so many connections in a row over which nothing could be asked, the
+/// server is left alone: it may have banned this client, or be down.
+const FRUITLESS: u32 = 5;
 
 /// Runs a leg, and writes its recording to standard output.
 pub(super) async fn run(plan: &Plan) -> Result<Status, Failure> {
@@ -71,6 +78,10 @@ struct Leg<'a> {
 struct Ground {
     server: SocketAddr,
     facts: Facts,
+    /// There was a connection.
+    talked: bool,
+    /// Connections in a row over which nothing could be asked.
+    fruitless: u32,
 }
 
 impl Leg<'_> {
@@ -97,26 +108,40 @@ impl Leg<'_> {
             anyhow::bail!("{target} has no address of the families asked for");
         }
         for address in addresses {
-            if let Err(error) = self.address(address).await {
-                let message = format!("{error:#}");
-                self.remark("unreachable", &message)?;
-            }
+            self.address(address).await?;
         }
         Ok(())
     }
 
-    /// Everything over one address of the server.
-    async fn address(&mut self, server: SocketAddr) -> Result<()> {
+    /// Everything over one address of the server. What was asked before the server
+    /// could be asked no more counts, and the rest is missing.
+    async fn address(&mut self, server: SocketAddr) -> Result<(), journal::WriteFailed> {
         let mut ground = Ground {
             server,
             facts: Facts::from_map(&self.plan.facts),
+            talked: false,
+            fruitless: 0,
         };
         ground.facts.server_ip = Some(server.ip().to_canonical());
+        match self.scripts(&mut ground).await {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                let tag = if ground.talked {
+                    "stopped"
+                } else {
+                    "unreachable"
+                };
+                self.remark(tag, &format!("{error:#}"))
+            }
+        }
+    }
+
+    async fn scripts(&mut self, ground: &mut Ground) -> Result<()> {
         let probe = Script {
             steps: vec![Step::Ehlo(helo(&ground.facts, None)), Step::Quit],
             ..baseline_script()
         };
-        let played = self.script(&mut ground, &probe).await?;
+        let played = self.script(ground, &probe).await?;
         if ground.facts.server_name.is_none() {
             ground.facts.server_name.clone_from(&played.server_name);
         }
@@ -130,14 +155,14 @@ impl Leg<'_> {
         let mut deferred = Deferred::new(self.plan.patience);
         for script in scripts {
             let delivery = script.check == "deliver-self";
-            let mut played = self.script_with_retry(&mut ground, &script).await?;
+            let mut played = self.script_with_retry(ground, &script).await?;
             match played.greylisted {
                 // No answer means anything before the delivery is through: it waits by
                 // itself, the others are asked again together.
                 Some(wait) if delivery => {
                     if let Some(ready) = deferred.after(wait) {
                         self.wait(ready).await?;
-                        played = self.script_with_retry(&mut ground, &script).await?;
+                        played = self.script_with_retry(ground, &script).await?;
                     }
                 }
                 Some(wait) if script.check != BASELINE => deferred.add(script, wait),
@@ -146,30 +171,30 @@ impl Leg<'_> {
             self.delivered |= delivery && played.delivered;
             let first_failed = delivery && !self.delivered && !self.plan.keep_going;
             if first_failed && self.kind == LegKind::Localhost {
-                self.remark(
-                    "stopped",
-                    "the delivery failed: the other checks were not run",
-                )?;
-                return Ok(());
+                anyhow::bail!("the delivery failed: the other checks were not run");
             }
         }
         if let Some((ready, scripts)) = deferred.take() {
             self.wait(ready).await?;
             for script in baseline.iter().chain(&scripts).chain(&baseline) {
-                self.script_with_retry(&mut ground, script).await?;
+                self.script_with_retry(ground, script).await?;
             }
         }
         Ok(())
     }
 
-    /// Waits for the end of greylisting.
+    /// Waits for the end of greylisting, and says so every minute: who waits for us
+    /// takes a long silence for the end.
     async fn wait(&mut self, ready: Instant) -> Result<()> {
-        let rest = ready
-            .saturating_duration_since(Instant::now())
-            .as_secs_f64();
-        self.remark("waiting", &format!("greylisted, waiting {rest:.0} s"))?;
-        tokio::time::sleep_until(ready).await;
-        Ok(())
+        loop {
+            let rest = ready.saturating_duration_since(Instant::now());
+            if rest.is_zero() {
+                return Ok(());
+            }
+            let message = format!("greylisted, waiting {:.0} s", rest.as_secs_f64());
+            self.remark("waiting", &message)?;
+            tokio::time::sleep(rest.min(Duration::from_secs(60))).await;
+        }
     }
 
     async fn script_with_retry(&mut self, ground: &mut Ground, script: &Script) -> Result<Played> {
@@ -177,7 +202,7 @@ impl Leg<'_> {
         if played.wants_tls {
             played = self.script(ground, &script.clone().in_tls()).await?;
         }
-        if played.cut_short {
+        if played.cut_short.is_some() {
             // Once more, as a client that was told to come back later would.
             if !self.plan.pace.is_zero() {
                 tokio::time::sleep(RETRY).await;
@@ -187,11 +212,32 @@ impl Leg<'_> {
         Ok(played)
     }
 
-    /// Plays one script over a connection of its own.
+    /// Plays one script over a connection of its own. A server that lets nothing be
+    /// asked again and again is asked no more.
     async fn script(&mut self, ground: &mut Ground, script: &Script) -> Result<Played> {
+        let played = self.connection(ground, script).await?;
+        let nothing = played.cut_short.is_some() && !played.answered;
+        if played.greeted && !nothing && !played.silent {
+            ground.fruitless = 0;
+            return Ok(played);
+        }
+        ground.fruitless += 1;
+        if ground.fruitless >= FRUITLESS {
+            let why = played.cut_short.as_deref();
+            anyhow::bail!(
+                "over {FRUITLESS} connections in a row nothing could be asked ({}): the other \
+                 checks were not run; ask again later, or more slowly",
+                why.unwrap_or("it greeted with a refusal")
+            );
+        }
+        Ok(played)
+    }
+
+    async fn connection(&mut self, ground: &mut Ground, script: &Script) -> Result<Played> {
         self.pace().await;
         let connected = driver::net::connect(ground.server, self.plan.source, CONNECT).await;
         let tcp = connected.with_context(|| format!("connecting to {}", ground.server))?;
+        ground.talked = true;
         let client = tcp.local_addr().context("asking for our address")?;
         let mut session = self.journal.session(OpenFacts {
             role: "client",
@@ -212,23 +258,25 @@ impl Leg<'_> {
         let helo = helo(&ground.facts, Some(client.ip()));
         let script = name_ourselves(script, &helo);
         let part = Part {
-            limits: Limits::QUICK,
+            limits: self.plan.timeout.map_or(Limits::QUICK, Limits::all),
             name: name.clone(),
             message: Box::new(|from, to| self.message(ground.server, &script, from, to)),
         };
         if self.plan.target.implicit_tls {
             let client = tls::Client::new(tls::Verify::Noted, None)?;
-            if talk.start_tls(&client, name, CONNECT).await.is_err() {
-                talk.close(CONNECT).await?;
+            let limit = self.plan.timeout.unwrap_or(CONNECT);
+            if let Err(error) = talk.start_tls(&client, name, limit).await {
+                talk.close(LEAVING).await?;
                 return Ok(Played {
-                    cut_short: true,
+                    silent: matches!(error, Broken::TimedOut(_)),
+                    cut_short: Some(error.to_string()),
                     ..Played::default()
                 });
             }
         }
         let played = play(&mut talk, &script, &part).await;
         drop(part);
-        talk.close(Duration::from_secs(5)).await?;
+        talk.close(LEAVING).await?;
         let played = match played {
             Err(Broken::Journal(error)) => return Err(error.into()),
             other => other?,

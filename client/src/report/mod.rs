@@ -2,13 +2,11 @@
 
 mod text;
 
-use std::io::Write;
-
-use anyhow::{Context, Result};
 use serde::Serialize;
 use shared::check::Report;
 
 use crate::cli::Output;
+use crate::screen;
 
 /// What a report says besides verdicts.
 #[derive(Clone, Debug, Serialize)]
@@ -17,6 +15,8 @@ pub struct Meta {
     pub target: Option<String>,
     /// Where the evidence is.
     pub recording: Option<String>,
+    /// Every leg that was wanted was run to its end.
+    pub complete: bool,
     /// What else the reader must know.
     pub remarks: Vec<String>,
 }
@@ -32,20 +32,16 @@ struct Whole<'a> {
 }
 
 /// Prints a report as asked.
-pub fn print(report: &Report, meta: &Meta, output: &Output) -> Result<()> {
-    let text = if output.json {
+pub fn print(report: &Report, meta: &Meta, output: &Output) -> serde_json::Result<()> {
+    if output.json {
         let whole = Whole {
             report,
             overall: report.overall().name(),
             meta,
         };
-        serde_json::to_string_pretty(&whole)? + "\n"
+        screen::print(&(serde_json::to_string_pretty(&whole)? + "\n"));
     } else {
-        text::render(report, meta)
-    };
-    match anstream::stdout().write_all(text.as_bytes()) {
-        // `| head` has seen enough: nothing is wrong.
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        other => other.context("writing the report"),
+        screen::print(&text::render(report, meta));
     }
+    Ok(())
 }

@@ -53,17 +53,16 @@ fn write_all(report: &Report, meta: &Meta, out: &mut String) -> std::fmt::Result
     }
     let totals = &report.totals;
     let verdict = report.overall();
-    let style = style(verdict);
+    // What was seen says nothing about what was not asked; a fail is one all the same.
+    let (word, style) = if meta.complete || verdict == Verdict::Fail {
+        (verdict.name().to_uppercase(), style(verdict))
+    } else {
+        ("INCOMPLETE".to_owned(), style(Verdict::Inconclusive))
+    };
     writeln!(
         out,
-        "\n{style}{}{style:#}: {} failed, {} warned, {} inconclusive, {} passed, {} for information, {} skipped",
-        verdict.name().to_uppercase(),
-        totals.fail,
-        totals.warn,
-        totals.inconclusive,
-        totals.pass,
-        totals.info,
-        totals.skip
+        "\n{style}{word}{style:#}: {} failed, {} warned, {} inconclusive, {} passed, {} for information, {} skipped",
+        totals.fail, totals.warn, totals.inconclusive, totals.pass, totals.info, totals.skip
     )
 }
 

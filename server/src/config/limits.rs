@@ -29,6 +29,13 @@ pub struct Limits {
     /// The most NOOP, RSET, VRFY, EXPN, HELP in one session between two messages
     #[arg(long, default_value_t = 100, value_name = "N")]
     pub max_junk: u32,
+    /// The most failures of AUTH in one session
+    #[arg(long, default_value_t = 5, value_name = "N")]
+    pub max_auth_failures: u32,
+    /// How long each of them delays its reply
+    #[arg(long, default_value_t = Period::seconds(1), value_name = "TIME")]
+    #[serde_as(as = "DisplayFromStr")]
+    pub auth_delay: Period,
     /// The most connections at a time
     #[arg(long, default_value_t = 1000, value_name = "N")]
     pub max_connections: usize,
@@ -43,9 +50,17 @@ pub struct Limits {
     #[arg(long, default_value_t = Period::seconds(1800), value_name = "TIME")]
     #[serde_as(as = "DisplayFromStr")]
     pub timeout_session: Period,
-    /// The least octets of content a second, on average over a minute
+    /// The least octets of content a second, on average
     #[arg(long, default_value_t = 100, value_name = "N")]
     pub min_rate: u64,
+    /// Over how long that is averaged
+    #[arg(long, default_value_t = Period::seconds(60), value_name = "TIME")]
+    #[serde_as(as = "DisplayFromStr")]
+    pub min_rate_over: Period,
+    /// How long a PROXY header may take
+    #[arg(long, default_value_t = Period::seconds(5), value_name = "TIME")]
+    #[serde_as(as = "DisplayFromStr")]
+    pub timeout_proxy: Period,
     /// How long a TLS handshake may take
     #[arg(long, default_value_t = Period::seconds(30), value_name = "TIME")]
     #[serde_as(as = "DisplayFromStr")]
@@ -67,6 +82,13 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// The least octets of content, and in which time; none if it may be slow.
+    pub fn pace(&self) -> Option<(u64, Duration)> {
+        let over = self.min_rate_over.0;
+        let least = self.min_rate.saturating_mul(over.as_secs().max(1));
+        (least > 0 && !over.is_zero()).then_some((least, over))
+    }
+
     /// The same, with the most there is in place of every zero that means no limit.
     #[must_use]
     pub fn with_none_as_most(self) -> Self {
@@ -77,11 +99,15 @@ impl Limits {
             max_messages: or_most(self.max_messages, u64::MAX),
             max_errors: or_most(self.max_errors, u32::MAX),
             max_junk: or_most(self.max_junk, u32::MAX),
+            max_auth_failures: or_most(self.max_auth_failures, u32::MAX),
+            auth_delay: self.auth_delay,
             max_connections: or_most(self.max_connections, usize::MAX),
             max_connections_per_client: or_most(self.max_connections_per_client, usize::MAX),
             timeout_command: forever(self.timeout_command),
             timeout_session: forever(self.timeout_session),
             min_rate: self.min_rate,
+            min_rate_over: self.min_rate_over,
+            timeout_proxy: forever(self.timeout_proxy),
             timeout_tls: forever(self.timeout_tls),
             timeout_drain: forever(self.timeout_drain),
             greet_pause: self.greet_pause,

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use driver::socket::{Endpoint, NoEndpoint};
+use shared::proxy::Version;
 
 use super::RelayPolicy;
 
@@ -19,8 +20,12 @@ pub struct ListenSpec {
     pub protocol: Protocol,
     /// When TLS begins.
     pub tls: TlsMode,
+    /// Which PROXY header must come first.
+    pub proxy: ProxyHeader,
     /// No transaction without TLS.
     pub require_tls: bool,
+    /// No transaction without AUTH.
+    pub require_auth: bool,
     /// Who may send to foreign domains here, if it differs from elsewhere.
     pub relay_policy: Option<RelayPolicy>,
 }
@@ -80,6 +85,20 @@ pub enum TlsMode {
     Implicit,
 }
 
+/// Which PROXY header must come before everything else.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ProxyHeader {
+    /// None: what looks like one is no SMTP.
+    #[default]
+    Off,
+    /// Of version 1.
+    V1,
+    /// Of version 2.
+    V2,
+    /// Of either version.
+    Any,
+}
+
 /// Why a text names no listener.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -88,7 +107,9 @@ pub enum NoListener {
     #[error(transparent)]
     Endpoint(#[from] NoEndpoint),
     /// There is no such option.
-    #[error("'{0}' is no option of a listener: name=, proto=, tls=, relay=, require-tls")]
+    #[error(
+        "'{0}' is no option of a listener: name=, proto=, tls=, proxy=, relay=, require-tls, require-auth"
+    )]
     Option(String),
     /// The option has no such value.
     #[error("{option}={value} is none of {wanted}")]
@@ -114,6 +135,25 @@ const TLS_MODES: &[(&str, TlsMode)] = &[
     ("implicit", TlsMode::Implicit),
 ];
 
+const PROXY_HEADERS: &[(&str, ProxyHeader)] = &[
+    ("off", ProxyHeader::Off),
+    ("v1", ProxyHeader::V1),
+    ("v2", ProxyHeader::V2),
+    ("any", ProxyHeader::Any),
+];
+
+impl ProxyHeader {
+    /// A header of that version will do.
+    pub fn takes(self, version: Version) -> bool {
+        match self {
+            Self::Off => false,
+            Self::V1 => version == Version::One,
+            Self::V2 => version == Version::Two,
+            Self::Any => true,
+        }
+    }
+}
+
 impl Protocol {
     /// The word in a specification.
     pub fn word(self) -> &'static str {
@@ -129,7 +169,9 @@ impl ListenSpec {
             name: None,
             protocol: Protocol::default(),
             tls: TlsMode::default(),
+            proxy: ProxyHeader::default(),
             require_tls: false,
+            require_auth: false,
             relay_policy: None,
         }
     }
@@ -142,11 +184,15 @@ impl ListenSpec {
                 self.protocol = value("proto", given, PROTOCOLS, "smtp, submission, lmtp")?;
             }
             "tls" => self.tls = value("tls", given, TLS_MODES, "none, starttls, implicit")?,
+            "proxy" => {
+                self.proxy = value("proxy", given, PROXY_HEADERS, "off, v1, v2, any")?;
+            }
             "relay" => {
-                let wanted = "closed, open";
+                let wanted = "closed, auth, open";
                 self.relay_policy = Some(value("relay", given, RelayPolicy::WORDS, wanted)?);
             }
             "require-tls" if given.is_empty() => self.require_tls = true,
+            "require-auth" if given.is_empty() => self.require_auth = true,
             _ => return Err(NoListener::Option(text.to_owned())),
         }
         Ok(())
@@ -199,8 +245,14 @@ impl fmt::Display for ListenSpec {
         if self.tls != TlsMode::default() {
             write!(f, ",tls={}", word(TLS_MODES, self.tls))?;
         }
+        if self.proxy != ProxyHeader::default() {
+            write!(f, ",proxy={}", word(PROXY_HEADERS, self.proxy))?;
+        }
         if self.require_tls {
             f.write_str(",require-tls")?;
+        }
+        if self.require_auth {
+            f.write_str(",require-auth")?;
         }
         if let Some(policy) = self.relay_policy {
             write!(f, ",relay={}", word(RelayPolicy::WORDS, policy))?;
@@ -217,10 +269,10 @@ mod tests {
     fn specifications_are_read_and_printed() {
         for text in [
             "127.0.0.1:0",
-            "[::1]:587,name=sub,proto=submission,require-tls",
+            "[::1]:587,name=sub,proto=submission,require-tls,require-auth",
             "0.0.0.0:465,proto=submission,tls=implicit",
             "unix:/run/helo.sock,proto=lmtp,tls=none",
-            "127.0.0.1:25,relay=open",
+            "127.0.0.1:25,proxy=any,relay=open",
             "fd:0,name=socket",
         ] {
             assert_eq!(text.parse::<ListenSpec>().unwrap().to_string(), text);

@@ -19,7 +19,7 @@ use shared::address::Domain;
 use toml::{Table, Value};
 
 pub use limits::Limits;
-pub use listen::{ListenSpec, NoListener, Place, Protocol, TlsMode};
+pub use listen::{ListenSpec, NoListener, Place, Protocol, ProxyHeader, TlsMode};
 pub use store::{NoStore, StoreSpec};
 
 /// Everything about a server that can be chosen.
@@ -30,7 +30,7 @@ pub use store::{NoStore, StoreSpec};
 pub struct Options {
     /// Listen here; may be given more than once. Port 0 takes a free port, fd:N the
     /// Nth socket that systemd passed (from 0). Options follow after commas: name=NAME, proto=smtp|submission|lmtp,
-    /// tls=none|starttls|implicit, relay=closed|open, require-tls
+    /// tls=none|starttls|implicit, proxy=off|v1|v2|any, relay=closed|auth|open, require-tls, require-auth
     #[arg(
         short,
         long,
@@ -64,6 +64,43 @@ pub struct Options {
     /// Who may send to foreign domains
     #[arg(long, value_enum, default_value_t = RelayPolicy::Closed)]
     pub relay_policy: RelayPolicy,
+    /// Users and their passwords: a file with `user:password` lines. They have
+    /// mailboxes, too
+    #[arg(long, value_name = "FILE")]
+    pub users: Option<PathBuf>,
+    /// Users and their OAuth 2.0 bearer tokens: a file with `user token` lines
+    #[arg(long, value_name = "FILE")]
+    pub tokens: Option<PathBuf>,
+    /// Accept every password and every token
+    #[arg(long)]
+    pub auth_any: bool,
+    /// The AUTH mechanisms offered without TLS [default: all that do not show the
+    /// password]
+    #[arg(long, value_delimiter = ',', value_name = "NAME,…")]
+    pub auth_mechs: Option<Vec<String>>,
+    /// The AUTH mechanisms offered inside TLS [default: all]
+    #[arg(long, value_delimiter = ',', value_name = "NAME,…")]
+    pub auth_mechs_tls: Option<Vec<String>>,
+    /// Believe the PROXY header of these clients, at listeners that want one
+    #[arg(long, default_value = "127.0.0.0/8,::1", value_delimiter = ',', value_name = "CIDR,…", value_parser = network)]
+    #[serde(deserialize_with = "networks")]
+    pub proxy_hosts: Vec<IpNet>,
+    /// Believe what these clients say in XCLIENT: so a session on loopback can be one
+    /// from anywhere
+    #[arg(long, value_delimiter = ',', value_name = "CIDR,…", value_parser = network)]
+    #[serde(deserialize_with = "networks")]
+    pub xclient_hosts: Vec<IpNet>,
+    /// Keep what these clients say in XFORWARD
+    #[arg(long, value_delimiter = ',', value_name = "CIDR,…", value_parser = network)]
+    #[serde(deserialize_with = "networks")]
+    pub xforward_hosts: Vec<IpNet>,
+    /// Do not offer this extension, nor know it; may be given more than once
+    #[arg(long, value_name = "KEYWORD")]
+    pub hide: Vec<String>,
+    /// Add this line to the EHLO reply, or put it in place of the keyword's own; may
+    /// be given more than once
+    #[arg(long, value_name = "KEYWORD ARGS")]
+    pub advertise: Vec<String>,
     /// Refuse what is otherwise only noted: commands before the greeting, commands in
     /// a group that was not offered or must have ended, and bad syntax that can be
     /// understood
@@ -87,6 +124,12 @@ pub struct Options {
     /// Its private key, PEM
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
+    /// Whether clients are asked for a certificate, which must be of --tls-ca
+    #[arg(long, value_enum, default_value_t = ClientAuth::None)]
+    pub tls_client_auth: ClientAuth,
+    /// The CA certificates that sign those of clients, PEM
+    #[arg(long, value_name = "FILE")]
+    pub tls_ca: Option<PathBuf>,
     /// Offer no STARTTLS on any listener
     #[arg(long, conflicts_with = "tls_cert")]
     pub no_tls: bool,
@@ -111,14 +154,32 @@ pub struct Options {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RelayPolicy {
-    /// The clients of --mynetworks
+    /// The clients of --mynetworks, and who has authenticated
     Closed,
+    /// Who has authenticated
+    Auth,
     /// Everybody
     Open,
 }
 
+/// Whether clients are asked for a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClientAuth {
+    /// No
+    None,
+    /// They may have one
+    Request,
+    /// They must have one
+    Require,
+}
+
 impl RelayPolicy {
-    const WORDS: &[(&str, Self)] = &[("closed", Self::Closed), ("open", Self::Open)];
+    const WORDS: &[(&str, Self)] = &[
+        ("closed", Self::Closed),
+        ("auth", Self::Auth),
+        ("open", Self::Open),
+    ];
 }
 
 #[derive(Parser)]

@@ -1,5 +1,7 @@
 //! What each command is answered.
 
+mod auth;
+mod client;
 mod hello;
 pub mod persona;
 mod recipient;

@@ -25,9 +25,13 @@ pub(super) enum Recipient {
 
 /// What counts about a client when it wants to send to foreign domains.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Client {
-    /// Its address; none for one on this very machine, by a UNIX socket.
+pub(super) struct Asking {
+    /// Its address.
     pub(super) address: Option<IpAddr>,
+    /// It came by a UNIX socket.
+    pub(super) on_this_machine: bool,
+    /// It has proven who it is.
+    pub(super) authenticated: bool,
     /// What its listener allows.
     pub(super) relay_policy: RelayPolicy,
 }
@@ -37,7 +41,7 @@ impl Site {
     pub(super) fn recipient(
         &self,
         path: &ForwardPath,
-        client: &Client,
+        client: &Asking,
     ) -> Result<Recipient, Reply> {
         let Some(mailbox) = path.mailbox() else {
             return Ok(Recipient::Local {
@@ -61,21 +65,27 @@ impl Site {
     }
 
     /// Whether that client may send to foreign domains.
-    fn foreign(&self, client: &Client) -> Result<Recipient, Reply> {
-        let trusted = || {
-            client.address.is_none_or(|address| {
-                let address = address.to_canonical();
-                self.trusted
-                    .iter()
-                    .any(|network| network.contains(&address))
-            })
-        };
+    fn foreign(&self, client: &Asking) -> Result<Recipient, Reply> {
         let allowed = self.persona.relays == Relays::ForAnyone
-            || client.relay_policy == RelayPolicy::Open
-            || trusted();
+            || match client.relay_policy {
+                RelayPolicy::Open => true,
+                RelayPolicy::Auth => client.authenticated,
+                RelayPolicy::Closed => client.authenticated || self.trusts(client),
+            };
         allowed
             .then_some(Recipient::Foreign)
             .ok_or_else(|| Reply::of(550, "5.7.1", "relaying denied"))
+    }
+
+    /// A client that is known by where it comes from. Nobody is trusted because
+    /// nothing is known of them.
+    pub(super) fn trusts(&self, client: &Asking) -> bool {
+        let address = client.address.map(|address| address.to_canonical());
+        let known = |address| {
+            let mut networks = self.trusted.iter();
+            networks.any(|network| network.contains(&address))
+        };
+        client.on_this_machine || address.is_some_and(known)
     }
 
     fn is_local(&self, domain: &Domain) -> bool {

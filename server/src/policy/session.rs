@@ -4,15 +4,20 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use driver::clock::Clock;
+use driver::sasl::server::Identity;
 use driver::serve::{Answer, Policy};
 use driver::socket::Endpoint;
 use driver::stream::Stream;
 use driver::tls::Facts;
+use ipnet::IpNet;
 use shared::command::{Command, Heard, Verb};
 use shared::deviation::Deviation;
+use shared::extension::{Xclient, Xforward};
 use shared::reply::Reply;
 use shared::session::{Asked, ServerSession};
 
+use super::auth::Auth;
+use super::client::Client;
 use super::hello::Helo;
 use super::transaction::Envelope;
 use crate::config::{Protocol, TlsMode};
@@ -27,11 +32,14 @@ pub struct SessionPolicy {
     pub(super) clock: Clock,
     /// The session in the recording.
     pub(super) session: u64,
-    pub(super) client: Endpoint,
+    pub(super) client: Client,
     pub(super) helo: Option<Helo>,
     pub(super) envelope: Option<Envelope>,
     pub(super) incoming: Option<Incoming>,
+    /// Why the chunk that is coming in will be refused.
+    pub(super) refused_chunk: Option<Reply>,
     pub(super) counts: Counts,
+    pub(super) auth: Auth,
     pub(super) in_tls: bool,
     pub(super) tls_version: Option<String>,
 }
@@ -65,17 +73,19 @@ impl SessionPolicy {
             port,
             clock,
             session: served.session,
-            client: served.client,
+            client: Client::new(served.client),
             helo: None,
             envelope: None,
             incoming: None,
+            refused_chunk: None,
             counts: Counts::default(),
+            auth: Auth::default(),
             in_tls: false,
             tls_version: None,
         })
     }
 
-    fn command(&mut self, heard: &Heard, session: &ServerSession) -> Reply {
+    async fn command(&mut self, heard: &Heard, session: &ServerSession) -> Reply {
         if let Some(reply) = self.intolerance(heard) {
             return reply;
         }
@@ -84,7 +94,13 @@ impl SessionPolicy {
                 if let Some(reply) = self.demand(command) {
                     return reply;
                 }
-                objection.unwrap_or_else(|| self.sound(command))
+                match (objection, command) {
+                    (Some(objection), _) => objection,
+                    (None, Command::Auth { mechanism, initial }) => {
+                        self.begin_auth(mechanism, initial.as_ref()).await
+                    }
+                    (None, command) => self.sound(command),
+                }
             }
             (Err(error), None) => error.reply(),
             (_, Some(objection)) => objection,
@@ -117,9 +133,26 @@ impl SessionPolicy {
                 | Command::StartTls
                 | Command::Help(_)
         );
-        // RFC 3207 §4.
-        (self.port.require_tls && !self.in_tls && !free)
-            .then(|| Reply::of(530, "5.7.0", "must issue a STARTTLS command first"))
+        if self.port.require_tls && !self.in_tls && !free {
+            // RFC 3207 §4.
+            return Some(Reply::of(
+                530,
+                "5.7.0",
+                "must issue a STARTTLS command first",
+            ));
+        }
+        let sends = matches!(command, Command::Mail { .. } | Command::Vrfy(_));
+        // RFC 4954 §6.
+        (sends && self.must_authenticate())
+            .then(|| Reply::of(530, "5.7.0", "authentication required"))
+    }
+
+    /// Nothing is taken from this client before AUTH. On a submission port that is
+    /// so for all but those who are known by their address (RFC 6409 §4.3).
+    fn must_authenticate(&self) -> bool {
+        let known = || self.site.trusts(&self.asking());
+        let submission = self.port.protocol == Protocol::Submission;
+        !self.is_authenticated() && (self.port.require_auth || (submission && !known()))
     }
 
     fn sound(&mut self, command: &Command) -> Reply {
@@ -155,17 +188,63 @@ impl SessionPolicy {
                 "2.0.0",
                 "RFC 5321 has all the help there is",
             )),
-            Command::StartTls if self.port.tls == TlsMode::StartTls => {
+            Command::StartTls if self.port.tls == TlsMode::StartTls && !self.hides("STARTTLS") => {
                 Reply::of(220, "2.0.0", "go ahead")
             }
-            Command::Expn(_)
-            | Command::Etrn(_)
-            | Command::StartTls
-            | Command::Auth { .. }
-            | Command::Xclient(_)
-            | Command::Bdat { .. } => Reply::of(502, "5.5.1", "not offered here"),
+            Command::Xclient(said) => self.xclient(said),
+            Command::Xforward(said) => self.xforward(said),
+            // BDAT is answered at the end of its chunk.
+            Command::Expn(_) | Command::Etrn(_) | Command::StartTls | Command::Bdat { .. } => {
+                Reply::of(502, "5.5.1", "not offered here")
+            }
             _ => Reply::of(500, "5.5.1", "command not recognized"),
         }
+    }
+
+    fn hides(&self, keyword: &str) -> bool {
+        let mut hidden = self.site.hidden.iter();
+        hidden.any(|one| one.eq_ignore_ascii_case(keyword))
+    }
+
+    /// The connection comes from one of these.
+    pub(super) fn believes(&self, hosts: &[IpNet]) -> bool {
+        let address = self.client.connected_from();
+        let address = address.map(|address| address.to_canonical());
+        address.is_some_and(|address| hosts.iter().any(|host| host.contains(&address)))
+    }
+
+    /// A proxy says who the client is: the session begins anew, as if that client
+    /// had just connected (Postfix's XCLIENT_README).
+    fn xclient(&mut self, said: &Xclient) -> Reply {
+        if !self.believes(&self.site.xclient_hosts) || self.hides("XCLIENT") {
+            return Reply::of(550, "5.7.0", "you are not believed");
+        }
+        self.abandon();
+        self.client.become_client(said);
+        let certificate = std::mem::take(&mut self.auth.certificate);
+        self.forget_auth(self.auth.channel.clone(), certificate);
+        self.auth.identity = said.login.as_ref().and_then(|login| {
+            Some(Identity {
+                // Here it must be known: it goes into the account of a message.
+                authcid: login.given()?.reveal().to_owned(),
+                authzid: None,
+                mechanism: "XCLIENT",
+            })
+        });
+        self.helo = None;
+        self.greeting()
+    }
+
+    fn xforward(&mut self, said: &Xforward) -> Reply {
+        if !self.believes(&self.site.xforward_hosts) || self.hides("XFORWARD") {
+            return Reply::of(550, "5.7.0", "you are not believed");
+        }
+        self.client.forward(said);
+        Reply::of(250, "2.0.0", "noted")
+    }
+
+    fn greeting(&self) -> Reply {
+        Reply::of(220, "", format!("{} ESMTP Heloscope", self.site.hostname))
     }
 
     /// Counts a command that leads nowhere: too many of them are errors.
@@ -185,15 +264,14 @@ impl SessionPolicy {
 impl Policy for SessionPolicy {
     async fn asked(&mut self, asked: Asked, session: &ServerSession) -> Answer {
         let reply = match asked {
-            Asked::Greeting => {
-                Reply::of(220, "", format!("{} ESMTP Heloscope", self.site.hostname))
-            }
+            Asked::Greeting => self.greeting(),
             Asked::Command(heard) if is_foreign(&heard.verb) => {
                 return Answer::Last(Reply::of(554, "5.5.1", "this is no web server, closing"));
             }
-            Asked::Command(heard) => self.command(&heard, session),
-            Asked::Sasl(_) => Reply::of(503, "5.5.1", "no AUTH is under way"),
-            Asked::EndOfData { .. } => {
+            Asked::Command(heard) => self.command(&heard, session).await,
+            Asked::Sasl(line) => self.go_on_with_auth(&line).await,
+            Asked::EndOfData { last: false } => self.end_of_chunk(),
+            Asked::EndOfData { last: true } => {
                 let replies = self.end_of_data().await;
                 if replies.iter().any(|one| one.code().is_refusal()) {
                     self.error();
@@ -211,13 +289,14 @@ impl Policy for SessionPolicy {
     }
 
     async fn content(&mut self, bytes: Bytes) {
-        if let Some(incoming) = &mut self.incoming {
-            incoming.write(&bytes);
-        }
+        self.take_content(&bytes);
     }
 
-    fn tls_started(&mut self, facts: &Facts, _stream: &Stream) {
+    fn tls_started(&mut self, facts: &Facts, stream: &Stream) {
         self.in_tls = true;
+        let certificate = facts.chain.first();
+        let names = certificate.map(|der| driver::tls::names(der));
+        self.forget_auth(stream.channel(), names.unwrap_or_default());
         self.tls_version.clone_from(&facts.version);
         self.helo = None;
         self.abandon();

@@ -1,11 +1,13 @@
 //! One transaction: MAIL, RCPT, DATA, and the verdict on the message.
 
+use shared::extension::{Body, MailParameters, Offered, RcptParameters};
 use shared::parameter::Parameters;
 use shared::path::{ForwardPath, ReversePath};
 use shared::reply::Reply;
 
 use super::SessionPolicy;
-use super::recipient::{Client, Recipient};
+use super::hello::presentable;
+use super::recipient::{Asking, Recipient};
 use crate::config::Protocol;
 use crate::inbox::{self, Received};
 use crate::store::{Incoming, Kept, Trace};
@@ -14,8 +16,7 @@ use crate::store::{Incoming, Kept, Trace};
 #[derive(Debug)]
 pub(super) struct Envelope {
     reverse_path: ReversePath,
-    parameters: Parameters,
-    smtputf8: bool,
+    parameters: MailParameters,
     recipients: Vec<Taken>,
 }
 
@@ -23,7 +24,7 @@ pub(super) struct Envelope {
 #[derive(Debug)]
 struct Taken {
     forward_path: ForwardPath,
-    parameters: Parameters,
+    parameters: RcptParameters,
     recipient: Recipient,
 }
 
@@ -32,60 +33,40 @@ impl SessionPolicy {
         if self.counts.messages >= self.site.limits.max_messages {
             return Reply::of(452, "4.5.3", "too many messages in one session");
         }
-        let known = ["SIZE", "BODY", "SMTPUTF8"];
-        if let Err(reply) = self.check_parameters(parameters, &known) {
-            return reply;
-        }
-        if let Some(size) = parameters.get("SIZE") {
-            let most = u128::from(self.site.limits.max_size.0);
-            match size.value.as_deref().and_then(octets) {
-                Some(size) if size > most => return too_big(),
-                Some(_) => {}
-                None => return Reply::of(501, "5.5.4", "SIZE needs a number"),
-            }
-        }
-        let body = parameters
-            .get("BODY")
-            .map(|body| body.value.as_deref().unwrap_or(""));
-        if !matches!(
-            body.map(str::to_ascii_uppercase).as_deref(),
-            None | Some("7BIT" | "8BITMIME")
-        ) {
-            return Reply::of(501, "5.5.4", "BODY is 7BIT or 8BITMIME");
-        }
-        let smtputf8 = parameters.get("SMTPUTF8");
-        if smtputf8.is_some_and(|smtputf8| smtputf8.value.is_some()) {
-            return Reply::of(501, "5.5.4", "SMTPUTF8 takes no value");
-        }
-        let smtputf8 = smtputf8.is_some();
+        let parameters = match MailParameters::parse(parameters, self.offered()) {
+            Ok(parameters) => parameters,
+            Err(error) => return error.reply(),
+        };
         let mailbox = reverse_path.mailbox();
-        if !smtputf8 && mailbox.is_some_and(|mailbox| !mailbox.is_ascii()) {
+        if !parameters.smtputf8 && mailbox.is_some_and(|mailbox| !mailbox.is_ascii()) {
             return needs_smtputf8();
         }
         self.envelope = Some(Envelope {
             reverse_path: reverse_path.clone(),
-            parameters: parameters.clone(),
-            smtputf8,
+            parameters,
             recipients: Vec::new(),
         });
         Reply::of(250, "2.1.0", "sender noted")
     }
 
+    /// What the client was offered; nothing if it did not say EHLO.
+    fn offered(&self) -> &Offered {
+        static NOTHING: Offered = Offered::nothing();
+        self.helo.as_ref().map_or(&NOTHING, |helo| &helo.offered)
+    }
+
     pub(super) fn rcpt(&mut self, forward_path: &ForwardPath, parameters: &Parameters) -> Reply {
-        if let Err(reply) = self.check_parameters(parameters, &[]) {
-            return reply;
-        }
-        let client = Client {
-            address: self.client.ip(),
-            relay_policy: self.port.relay_policy,
+        let parameters = match RcptParameters::parse(parameters, self.offered()) {
+            Ok(parameters) => parameters,
+            Err(error) => return error.reply(),
         };
-        let decided = self.site.recipient(forward_path, &client);
+        let decided = self.site.recipient(forward_path, &self.asking());
         let most = self.site.limits.max_recipients;
         let Some(envelope) = &mut self.envelope else {
             return Reply::of(503, "5.5.1", "MAIL first");
         };
         let mailbox = forward_path.mailbox();
-        if !envelope.smtputf8 && mailbox.is_some_and(|mailbox| !mailbox.is_ascii()) {
+        if !envelope.parameters.smtputf8 && mailbox.is_some_and(|mailbox| !mailbox.is_ascii()) {
             return needs_smtputf8();
         }
         if envelope.recipients.len() >= most {
@@ -95,7 +76,7 @@ impl SessionPolicy {
             Ok(recipient) => {
                 envelope.recipients.push(Taken {
                     forward_path: forward_path.clone(),
-                    parameters: parameters.clone(),
+                    parameters,
                     recipient,
                 });
                 Reply::of(250, "2.1.5", "recipient taken")
@@ -104,23 +85,22 @@ impl SessionPolicy {
         }
     }
 
-    /// Unknown parameters are refused: RFC 5321 §4.1.1.11.
-    fn check_parameters(&self, parameters: &Parameters, known: &[&str]) -> Result<(), Reply> {
-        let extended = self.is_extended();
-        match parameters
-            .iter()
-            .find(|one| !extended || !known.contains(&one.keyword.as_str()))
-        {
-            Some(unknown) => Err(Reply::of(
-                555,
-                "5.5.4",
-                format!("parameter {} not recognized", unknown.keyword),
-            )),
-            None => Ok(()),
+    /// What counts about the client when it wants to send to foreign domains.
+    pub(super) fn asking(&self) -> Asking {
+        Asking {
+            address: self.client.address(),
+            on_this_machine: self.client.is_at_a_unix_socket(),
+            authenticated: self.is_authenticated(),
+            relay_policy: self.port.relay_policy,
         }
     }
 
     pub(super) fn data(&mut self) -> Reply {
+        let body = self.envelope.as_ref().and_then(|one| one.parameters.body);
+        if body.is_some_and(Body::needs_bdat) {
+            // RFC 3030 §3.
+            return Reply::of(503, "5.5.1", "BODY=BINARYMIME needs BDAT");
+        }
         match self.begin() {
             Ok(incoming) => {
                 self.incoming = Some(incoming);
@@ -128,6 +108,56 @@ impl SessionPolicy {
             }
             Err(reply) => reply,
         }
+    }
+
+    /// Takes a piece of content. The first one of a BDAT chunk begins the message:
+    /// unlike DATA, BDAT is not asked about before.
+    pub(super) fn take_content(&mut self, bytes: &[u8]) {
+        if self.incoming.is_none() {
+            self.begin_chunks();
+        }
+        if let Some(incoming) = &mut self.incoming {
+            incoming.write(bytes);
+        }
+    }
+
+    fn begin_chunks(&mut self) {
+        let has_recipients = |one: &Envelope| !one.recipients.is_empty();
+        let may = self.offers("CHUNKING") && self.envelope.as_ref().is_some_and(has_recipients);
+        if may && self.refused_chunk.is_none() {
+            match self.begin() {
+                Ok(incoming) => self.incoming = Some(incoming),
+                // The chunk must be swallowed before it can be answered.
+                Err(reply) => self.refused_chunk = Some(reply),
+            }
+        }
+    }
+
+    /// The answer to a chunk after which more will come (RFC 3030 §2).
+    pub(super) fn end_of_chunk(&mut self) -> Reply {
+        if self.incoming.is_none() {
+            self.begin_chunks();
+        }
+        let Some(incoming) = &self.incoming else {
+            return self.no_chunk();
+        };
+        if incoming.is_too_big() {
+            self.abandon();
+            return too_big();
+        }
+        Reply::of(250, "2.0.0", format!("{} octets so far", incoming.octets()))
+    }
+
+    /// Why there is no place for a chunk.
+    fn no_chunk(&mut self) -> Reply {
+        if let Some(reply) = self.refused_chunk.take() {
+            self.abandon();
+            return reply;
+        }
+        if !self.offers("CHUNKING") {
+            return Reply::of(502, "5.5.1", "BDAT is not offered here");
+        }
+        Reply::of(503, "5.5.1", "RCPT first")
     }
 
     /// Makes ready to take the content.
@@ -147,8 +177,9 @@ impl SessionPolicy {
         let trace = Trace {
             reverse_path: envelope.reverse_path.to_string(),
             helo: self.helo.as_ref().map_or("unknown", |helo| &helo.name),
-            client: self.client.ip(),
-            protocol: self.protocol(envelope.smtputf8),
+            client: self.client.address(),
+            client_name: self.client.name().map(presentable),
+            protocol: self.protocol(envelope.parameters.smtputf8),
             hostname: self.site.hostname.to_string(),
             at: self.clock.now(),
         };
@@ -162,40 +193,52 @@ impl SessionPolicy {
 
     /// The keyword of RFC 3848 and RFC 6531 §4.3.
     fn protocol(&self, smtputf8: bool) -> &'static str {
-        if self.port.protocol == Protocol::Lmtp {
-            return match (smtputf8, self.in_tls) {
-                (false, false) => "LMTP",
-                (false, true) => "LMTPS",
-                (true, false) => "UTF8LMTP",
-                (true, true) => "UTF8LMTPS",
-            };
+        let lmtp = self.port.protocol == Protocol::Lmtp;
+        let (tls, auth) = (self.in_tls, self.is_authenticated());
+        if !self.is_extended() {
+            return "SMTP";
         }
-        match (self.is_extended(), smtputf8, self.in_tls) {
-            (false, _, _) => "SMTP",
-            (true, false, false) => "ESMTP",
-            (true, false, true) => "ESMTPS",
-            (true, true, false) => "UTF8SMTP",
-            (true, true, true) => "UTF8SMTPS",
+        match (lmtp, smtputf8, tls, auth) {
+            (false, false, false, false) => "ESMTP",
+            (false, false, false, true) => "ESMTPA",
+            (false, false, true, false) => "ESMTPS",
+            (false, false, true, true) => "ESMTPSA",
+            (false, true, false, false) => "UTF8SMTP",
+            (false, true, false, true) => "UTF8SMTPA",
+            (false, true, true, false) => "UTF8SMTPS",
+            (false, true, true, true) => "UTF8SMTPSA",
+            (true, false, false, false) => "LMTP",
+            (true, false, false, true) => "LMTPA",
+            (true, false, true, false) => "LMTPS",
+            (true, false, true, true) => "LMTPSA",
+            (true, true, false, false) => "UTF8LMTP",
+            (true, true, false, true) => "UTF8LMTPA",
+            (true, true, true, false) => "UTF8LMTPS",
+            (true, true, true, true) => "UTF8LMTPSA",
         }
     }
 
     /// The verdict on a message; in LMTP, one for each recipient.
     pub(super) async fn end_of_data(&mut self) -> Vec<Reply> {
-        // A refused chunk leaves a transaction without recipients as it was.
-        let Some(incoming) = self.incoming.take() else {
-            return vec![Reply::of(502, "5.5.1", "BDAT is not offered here")];
-        };
-        let envelope = self.envelope.take();
-        let recipients = envelope
-            .as_ref()
-            .map_or(0, |envelope| envelope.recipients.len());
-        self.counts.messages += 1;
-        self.counts.junk = 0;
-        let verdict = self.keep(incoming, envelope).await;
+        if self.incoming.is_none() {
+            // A single empty chunk may be all there is: BDAT 0 LAST.
+            self.begin_chunks();
+        }
+        let recipients = self.envelope.as_ref();
+        let recipients = recipients.map_or(0, |envelope| envelope.recipients.len());
         let replies = match self.port.protocol {
             Protocol::Lmtp => recipients.max(1),
             Protocol::Smtp | Protocol::Submission => 1,
         };
+        let Some(incoming) = self.incoming.take() else {
+            // A refused chunk leaves a transaction without recipients as it was.
+            return vec![self.no_chunk(); replies];
+        };
+        let envelope = self.envelope.take();
+        self.counts.messages += 1;
+        self.counts.junk = 0;
+        let verdict = self.keep(incoming, envelope).await;
+        self.client.forget_forwarded();
         vec![verdict; replies]
     }
 
@@ -220,19 +263,21 @@ impl SessionPolicy {
     }
 
     fn received(&self, envelope: Envelope, kept: Kept) -> Received {
-        let protocol = self.protocol(envelope.smtputf8);
+        let protocol = self.protocol(envelope.parameters.smtputf8);
         Received {
             id: kept.id,
             number: 0,
             session: self.session,
             listener: self.port.name.clone(),
             at: self.clock.now(),
-            client: self.client.ip(),
+            client: self.client.address(),
+            forwarded: self.client.forwarded(),
             helo: self.helo.as_ref().map(|helo| helo.name.clone()),
             protocol,
             envelope: envelope.into(),
             tls: self.tls_version.clone(),
-            auth: None,
+            auth: self.auth.identity.as_ref().map(|one| one.authcid.clone()),
+            mechanism: self.auth.identity.as_ref().map(|one| one.mechanism),
             octets: kept.octets,
             sha256: kept.sha256,
             place: kept.place,
@@ -243,6 +288,7 @@ impl SessionPolicy {
     pub(super) fn abandon(&mut self) {
         self.envelope = None;
         self.incoming = None;
+        self.refused_chunk = None;
     }
 }
 
@@ -265,12 +311,6 @@ impl From<Envelope> for inbox::Envelope {
                 .collect(),
         }
     }
-}
-
-/// `size-value = 1*20DIGIT` (RFC 1870 §4).
-fn octets(value: &str) -> Option<u128> {
-    let digits = value.len() <= 20 && value.bytes().all(|octet| octet.is_ascii_digit());
-    value.parse().ok().filter(|_| digits)
 }
 
 fn too_big() -> Reply {

@@ -1,6 +1,6 @@
 //! A message while it comes in, and how it is kept.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Write};
 use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
@@ -24,6 +24,8 @@ pub struct Trace<'a> {
     pub helo: &'a str,
     /// The client's address; none if it came by a UNIX socket.
     pub client: Option<IpAddr>,
+    /// Its name, if a proxy gave one.
+    pub client_name: Option<String>,
     /// `ESMTP`, `ESMTPS` and so on.
     pub protocol: &'static str,
     /// The server's name.
@@ -109,9 +111,11 @@ impl Incoming {
 
     fn trace_header(&self, trace: &Trace<'_>) -> String {
         // RFC 5321 §4.4: what the server itself knows of the client.
+        let name = trace.client_name.as_ref().map(|name| format!("{name} "));
+        let name = name.unwrap_or_default();
         let address = match trace.client.map(|address| address.to_canonical()) {
-            Some(IpAddr::V4(address)) => format!(" ([{address}])"),
-            Some(IpAddr::V6(address)) => format!(" ([IPv6:{address}])"),
+            Some(IpAddr::V4(address)) => format!(" ({name}[{address}])"),
+            Some(IpAddr::V6(address)) => format!(" ({name}[IPv6:{address}])"),
             None => String::new(),
         };
         format!(
@@ -136,6 +140,11 @@ impl Incoming {
         if let Some(Err(error)) = self.file.as_mut().map(|file| file.write_all(bytes)) {
             self.failure = Some(error);
         }
+    }
+
+    /// How many octets have come.
+    pub fn octets(&self) -> u64 {
+        self.octets
     }
 
     /// It has more octets than the limit.
@@ -167,12 +176,21 @@ impl Incoming {
         let Some(tmp) = &self.tmp else {
             return Ok(Place::Nowhere);
         };
-        let mut place = Place::Nowhere;
+        let mut kept = Vec::new();
         let name = format!("{}.{}.heloscope", self.octets, self.id);
         for maildir in &self.maildirs {
-            place = Place::File(maildir::publish(tmp, maildir, &name)?);
+            match maildir::publish(tmp, maildir, &name) {
+                Ok(place) => kept.push(place),
+                Err(error) => {
+                    // The client will hear that nobody has it, and send it again.
+                    for place in &kept {
+                        maildir::remove(place);
+                    }
+                    return Err(error);
+                }
+            }
         }
-        Ok(place)
+        Ok(kept.pop().map_or(Place::Nowhere, Place::File))
     }
 }
 
@@ -180,7 +198,7 @@ impl Drop for Incoming {
     fn drop(&mut self) {
         if let Some(tmp) = &self.tmp {
             // What is in `new` by now has a name of its own.
-            let _ = fs::remove_file(tmp);
+            maildir::remove(tmp);
         }
     }
 }

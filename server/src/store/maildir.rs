@@ -64,27 +64,50 @@ fn make(maildir: &Path) -> Result<()> {
             .recursive(true)
             .mode(0o700)
             .create(&path)
-            .with_context(|| format!("cannot make the Maildir {}", path.display()))?;
+            .with_context(|| {
+                format!(
+                    "cannot make the Maildir {} (name a directory of yours)",
+                    path.display()
+                )
+            })?;
         // One that is there already may be somebody else's.
-        access(&path, Access::WRITE_OK | Access::EXEC_OK)
-            .with_context(|| format!("cannot write to the Maildir {}", path.display()))?;
+        access(&path, Access::WRITE_OK | Access::EXEC_OK).with_context(|| {
+            format!(
+                "cannot write to the Maildir {} (name a directory of yours)",
+                path.display()
+            )
+        })?;
     }
     Ok(())
 }
 
-/// Gives a message that is whole and on the disk its place in `new`.
+/// Gives a message that is whole and on the disk its place in `new`; returns that
+/// place. After an error nothing is left of it.
 pub(super) fn publish(tmp: &Path, maildir: &Path, name: &str) -> Result<PathBuf> {
     let new = maildir.join("new");
     let target = new.join(name);
     if fs::hard_link(tmp, &target).is_err() {
         // Another file system: copy, and then give it its name.
         let copy = maildir.join("tmp").join(name);
-        fs::copy(tmp, &copy).with_context(|| format!("writing {}", copy.display()))?;
-        File::open(&copy).and_then(|file| file.sync_all())?;
-        fs::rename(&copy, &target).with_context(|| format!("writing {}", target.display()))?;
+        let moved = copy_whole(tmp, &copy).and_then(|()| {
+            fs::rename(&copy, &target).with_context(|| format!("writing {}", target.display()))
+        });
+        moved.inspect_err(|_| remove(&copy))?;
     }
     File::open(&new)
         .and_then(|directory| directory.sync_all())
-        .with_context(|| format!("syncing {}", new.display()))?;
+        .with_context(|| format!("syncing {}", new.display()))
+        .inspect_err(|_| remove(&target))?;
     Ok(target)
+}
+
+fn copy_whole(from: &Path, to: &Path) -> Result<()> {
+    fs::copy(from, to)
+        .and_then(|_| File::open(to)?.sync_all())
+        .with_context(|| format!("writing {}", to.display()))
+}
+
+/// Takes a message away that is not to be kept, as well as that can be done.
+pub(super) fn remove(path: &Path) {
+    let _ = fs::remove_file(path);
 }

@@ -72,14 +72,36 @@ impl Server {
         tcp
     }
 
+    /// A client that has said so much without hearing the replies that neither can
+    /// go on: nothing moved for a while.
+    pub fn deaf_client(&self) -> TcpStream {
+        let mut tcp = self.greeted();
+        rustix::net::sockopt::set_socket_recv_buffer_size(&tcp, 4096).unwrap();
+        let a_while = std::time::Duration::from_millis(300);
+        tcp.set_write_timeout(Some(a_while)).unwrap();
+        // Of what is short and has a long reply.
+        let commands = b"EHLO c.test\r\n".repeat(5_000);
+        let mut most = 1000;
+        while tcp.write(&commands).is_ok() {
+            most -= 1;
+            assert!(most > 0, "65 MB were taken, and nobody reads the replies");
+        }
+        tcp
+    }
+
     /// It still serves a whole session, and keeps the message.
     pub fn serves(&self) -> bool {
         talk::is_served(self.address, "a@c.test", "anna@local.test")
     }
 
+    /// The Maildir of a user.
+    pub fn maildir(&self, user: &str) -> PathBuf {
+        self.dir.join("mail").join(user)
+    }
+
     /// What is in the `new` of a user.
     pub fn kept(&self, user: &str) -> Vec<Vec<u8>> {
-        contents(&self.dir.join("mail").join(user).join("new"))
+        contents(&self.maildir(user).join("new"))
     }
 
     /// The files in any `tmp`, and in any `new`.

@@ -34,11 +34,34 @@ impl Tls {
         Ok(Self { runtime, stream })
     }
 
-    /// Says something, and returns what comes until a reply is whole.
+    /// Says something, and returns the reply to it.
     pub fn say(&mut self, text: &str) -> String {
         let Self { runtime, stream } = self;
+        let said = stream.write(text.as_bytes());
+        runtime.block_on(said).unwrap();
+        self.hear()
+    }
+
+    /// Says something and ends its side, and hears whatever comes to the end.
+    pub fn shout(mut self, octets: &[u8]) {
+        let Self { runtime, stream } = &mut self;
         runtime.block_on(async {
-            stream.write(text.as_bytes()).await.unwrap();
+            // The other side may have heard enough at any time.
+            let _ = stream.write(octets).await;
+            let _ = stream.shutdown().await;
+            let mut heard = BytesMut::new();
+            while timeout(testkit::wait::LIMIT, stream.read(&mut heard))
+                .await
+                .unwrap()
+                .is_ok_and(|count| count > 0)
+            {}
+        });
+    }
+
+    /// Returns what comes until a reply is whole.
+    pub fn hear(&mut self) -> String {
+        let Self { runtime, stream } = self;
+        runtime.block_on(async {
             let mut reply = BytesMut::new();
             while !is_whole(&reply) {
                 let read = timeout(testkit::wait::LIMIT, stream.read(&mut reply));
@@ -46,6 +69,11 @@ impl Tls {
             }
             String::from_utf8(reply.to_vec()).unwrap()
         })
+    }
+
+    /// What an AUTH exchange is bound to here.
+    pub fn channel(&self) -> driver::sasl::Channel {
+        self.stream.channel()
     }
 
     /// The server's certificates, DER, its own first.

@@ -164,7 +164,7 @@ impl Journal {
             .open(path)
             .with_context(|| match fs::symlink_metadata(path) {
                 Ok(_) => format!(
-                    "cannot record to {}: it exists (name another file, or --append)",
+                    "cannot record to {}: it exists (name another file)",
                     path.display()
                 ),
                 Err(_) => format!("cannot record to {}", path.display()),

@@ -14,13 +14,17 @@
 //! | [`serve`] | drives a `ServerSession` |
 //! | [`net`] | binding, connecting, network namespaces |
 //! | [`listen`] | several listening sockets, and saying where they are |
+//! | [`proxied`] | the PROXY header at the start of a connection |
 //! | [`process`] | signals, logging |
+//! | [`sasl`] | SASL, both halves: who a client is |
 
 pub mod clock;
 pub mod journal;
 pub mod listen;
 pub mod net;
 pub mod process;
+pub mod proxied;
+pub mod sasl;
 pub mod serve;
 pub mod socket;
 pub mod stream;

@@ -227,9 +227,11 @@ impl Listeners {
 }
 
 async fn accept_loop(listener: Listener, index: usize, accepted: mpsc::Sender<Accepted>) {
+    let mut complained = false;
     loop {
         match listener.accept().await {
             Ok((socket, client, local)) => {
+                complained = false;
                 let connection = Accepted {
                     socket,
                     client,
@@ -243,8 +245,12 @@ async fn accept_loop(listener: Listener, index: usize, accepted: mpsc::Sender<Ac
             // The client has gone again: the next one waits already.
             Err(error) if is_of_the_connection(&error) => {}
             Err(error) => {
-                // Out of descriptors, most likely: trying again at once would spin.
-                tracing::warn!("cannot accept: {error}");
+                // Out of descriptors, most likely: trying again at once would spin,
+                // and saying so each time would fill the disk.
+                if !complained {
+                    tracing::warn!("cannot accept, trying again: {error}");
+                }
+                complained = true;
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }

@@ -1,6 +1,6 @@
 //! What every program needs from its process: signals, and diagnostics.
 
-use std::io;
+use std::io::{self, IsTerminal};
 
 use anyhow::{Result, anyhow, bail};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -56,8 +56,8 @@ pub fn become_user(user: Option<&str>) -> Result<()> {
     }
 }
 
-/// Sends diagnostics to standard error. `HELO_LOG` overrides the level with a
-/// filter of tracing's syntax.
+/// Sends diagnostics to standard error, coloured on a terminal alone. `HELO_LOG`
+/// overrides the level with a filter of tracing's syntax.
 pub fn log_to_stderr(verbosity: u8) {
     let level = match verbosity {
         0 => "warn",
@@ -70,8 +70,16 @@ pub fn log_to_stderr(verbosity: u8) {
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
+        .with_ansi(is_colourful())
         .with_target(false)
         .try_init();
+}
+
+/// Colours are for people: not for files, nor for who wants none
+/// (<https://no-color.org>).
+fn is_colourful() -> bool {
+    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    io::stderr().is_terminal() && !unwanted
 }
 
 /// Fills a buffer with random octets.

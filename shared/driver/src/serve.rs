@@ -84,18 +84,13 @@ pub struct Waits {
     pub command: Duration,
     /// Stay; zero is for as long as it likes.
     pub session: Duration,
-    /// Send so few octets of content a second, on average over
-    /// [`PACE`](Self::PACE), before it is given up; zero is as slow as it likes.
-    pub min_rate: u64,
+    /// Send less than so many octets of content in that time, again and again,
+    /// before it is given up; none is as slow as it likes.
+    pub pace: Option<(u64, Duration)>,
     /// Take for a TLS handshake.
     pub handshake: Duration,
     /// Be kept waiting for its greeting: a client that speaks first is found out.
     pub greet_pause: Duration,
-}
-
-impl Waits {
-    /// Over how long the rate of content is averaged.
-    pub const PACE: Duration = Duration::from_secs(60);
 }
 
 impl Default for Waits {
@@ -104,7 +99,7 @@ impl Default for Waits {
         Self {
             command: Duration::from_secs(300),
             session: Duration::from_secs(1800),
-            min_rate: 100,
+            pace: Some((6000, Duration::from_secs(60))),
             handshake: Duration::from_secs(30),
             greet_pause: Duration::ZERO,
         }
@@ -194,7 +189,7 @@ impl Loop<'_> {
         loop {
             while let Some(output) = self.session.poll() {
                 match output {
-                    ServerOutput::Record(unit) => self.batch.push(unit),
+                    ServerOutput::Record(unit) => self.note(unit)?,
                     ServerOutput::Content(bytes) => policy.content(bytes).await,
                     ServerOutput::Ask(asked) => match policy.asked(asked, &self.session).await {
                         Answer::Reply(reply) => {
@@ -303,22 +298,20 @@ impl Loop<'_> {
     /// Begins to watch the pace where content begins, and stops where it ends.
     fn follow_pace(&mut self) {
         let in_content = matches!(self.session.stage(), Stage::Data | Stage::Bdat);
-        if self.service.waits.min_rate == 0 || !in_content {
-            self.pace = None;
-        } else if self.pace.is_none() {
-            self.pace = Some(Pace {
-                due: self.service.clock.now() + Waits::PACE,
+        self.pace = match (self.service.waits.pace, self.pace) {
+            (Some(_), Some(pace)) if in_content => Some(pace),
+            (Some((_, over)), None) if in_content => Some(Pace {
+                due: self.service.clock.now() + over,
                 octets: 0,
-            });
-        }
+            }),
+            _ => None,
+        };
     }
 
     /// Enough content came since the pace was looked at last; looks anew.
     fn is_fast_enough(&mut self) -> bool {
-        let least = self.service.waits.min_rate * Waits::PACE.as_secs();
-        let enough = self.pace.is_none_or(|pace| pace.octets >= least);
-        self.pace = None;
-        enough
+        let least = self.service.waits.pace.map_or(0, |(least, _)| least);
+        self.pace.take().is_none_or(|pace| pace.octets >= least)
     }
 
     async fn start_tls(&mut self, policy: &mut impl Policy) -> Result<(), ServeError> {
@@ -367,6 +360,14 @@ impl Loop<'_> {
         Ok(())
     }
 
+    fn note(&mut self, unit: Unit) -> Result<(), WriteFailed> {
+        self.batch.push(unit);
+        if self.batch.len() < BATCH {
+            return Ok(());
+        }
+        self.record_batch()
+    }
+
     fn record_batch(&mut self) -> Result<(), WriteFailed> {
         let written = self.journal.units(&self.batch);
         self.batch.clear();
@@ -392,7 +393,8 @@ impl Loop<'_> {
     }
 }
 
-/// Waits for something within a time limit, and while the server may wait.
+/// Waits for something within a time limit, and while the server may wait. What
+/// can be done without waiting is done: the last 421 is said.
 async fn within<T>(
     limit: Duration,
     ending: &watch::Receiver<Ending>,
@@ -400,6 +402,7 @@ async fn within<T>(
 ) -> io::Result<T> {
     let mut ending = ending.clone();
     tokio::select! {
+        biased;
         done = timeout(limit, done) => done.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())),
         _ = ending.wait_for(|&ending| ending == Ending::Now) => {
             Err(io::Error::new(io::ErrorKind::Interrupted, "the server ends"))
@@ -430,6 +433,9 @@ enum Read {
     Some,
     End,
 }
+
+/// So many units are recorded in one write, at most.
+const BATCH: usize = 256;
 
 /// How long, and for how many reads, a closed connection is drained.
 const LINGER: Duration = Duration::from_secs(2);

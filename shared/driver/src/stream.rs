@@ -5,10 +5,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::BytesMut;
+use rustls::ProtocolVersion;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
+use crate::sasl::{Channel, ChannelBinding};
 use crate::socket::Socket;
 
 /// How much is read at once.
@@ -114,6 +116,43 @@ impl Stream {
         }
     }
 
+    /// What it is to SASL.
+    ///
+    /// Only TLS 1.3 can be bound to. TLS 1.2 could with the extended master secret
+    /// (RFC 9266 §3), but rustls exports keys without it as well and does not tell
+    /// which it was.
+    pub fn channel(&self) -> Channel {
+        let Some(tls) = self.tls() else {
+            return Channel::Clear;
+        };
+        let exported = match tls.protocol_version() {
+            Some(ProtocolVersion::TLSv1_3) => self.exported(),
+            _ => None,
+        };
+        exported.map_or(Channel::Tls, |key| Channel::Bound(ChannelBinding::new(key)))
+    }
+
+    /// Keying material for a channel binding (RFC 9266 §2).
+    fn exported(&self) -> Option<[u8; ChannelBinding::LENGTH]> {
+        let (key, label) = ([0; ChannelBinding::LENGTH], ChannelBinding::LABEL);
+        let exported = match self {
+            Self::Plain(_) | Self::Lost => return None,
+            Self::Client(stream) => {
+                stream
+                    .get_ref()
+                    .1
+                    .export_keying_material(key, label, Some(&[]))
+            }
+            Self::Server(stream) => {
+                stream
+                    .get_ref()
+                    .1
+                    .export_keying_material(key, label, Some(&[]))
+            }
+        };
+        exported.ok()
+    }
+
     /// The name the client asked for, if we are the server.
     pub fn server_name(&self) -> Option<&str> {
         match self {
@@ -160,4 +199,65 @@ fn end_is_end(read: io::Result<usize>) -> io::Result<usize> {
 
 fn lost() -> io::Error {
     io::Error::new(io::ErrorKind::NotConnected, "the connection is lost")
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::pki_types::PrivateKeyDer;
+    use rustls::{SupportedProtocolVersion, version};
+    use tokio::net::TcpListener;
+
+    use tokio::net::TcpStream;
+
+    use super::*;
+    use crate::tls::{self, Verify};
+
+    /// What both ends of a connection are to SASL, before TLS and inside it.
+    async fn channels(version: &'static SupportedProtocolVersion) -> [(Channel, Channel); 2] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (ours, theirs) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let mut client = Stream::new(ours.unwrap());
+        let mut server = Stream::new(theirs.unwrap().0);
+        let before = (client.channel(), server.channel());
+        let config = tls::Client::new(Verify::Noted, None).unwrap().config;
+        let (ours, theirs) = tokio::join!(
+            client.start_tls_as_client(config, tls::server_name("localhost").unwrap()),
+            server.start_tls_as_server(only(version))
+        );
+        ours.unwrap();
+        theirs.unwrap();
+        [before, (client.channel(), server.channel())]
+    }
+
+    /// A server of one TLS version.
+    fn only(version: &'static SupportedProtocolVersion) -> Arc<rustls::ServerConfig> {
+        let minted = rcgen::generate_simple_self_signed(["localhost".into()]).unwrap();
+        let key = PrivateKeyDer::try_from(minted.signing_key.serialize_der()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![minted.cert.der().clone()], key)
+            .unwrap();
+        Arc::new(config)
+    }
+
+    #[tokio::test]
+    async fn both_ends_of_tls_1_3_can_bind_to_the_same() {
+        let [before, inside] = channels(&version::TLS13).await;
+        assert_eq!(before, (Channel::Clear, Channel::Clear));
+        let (client, server) = inside;
+        assert!(client.binding().is_some());
+        assert_eq!(client, server);
+        let [_, other] = channels(&version::TLS13).await;
+        assert_ne!(client, other.0);
+    }
+
+    #[tokio::test]
+    async fn there_is_nothing_to_bind_to_in_tls_1_2() {
+        let [_, inside] = channels(&version::TLS12).await;
+        assert_eq!(inside, (Channel::Tls, Channel::Tls));
+    }
 }

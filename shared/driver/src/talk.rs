@@ -8,7 +8,8 @@ use bytes::BytesMut;
 use rustls::pki_types::ServerName;
 use shared::codec::Limits;
 use shared::command::Command;
-use shared::session::{ClientOutput, ClientSession, Heard, Unit};
+use shared::escape::excerpt;
+use shared::session::{Answers, ClientOutput, ClientSession, Heard, Unit};
 use tokio::time::timeout;
 
 use crate::clock::Clock;
@@ -28,6 +29,9 @@ pub enum Broken {
     /// No answer came in time.
     #[error("no answer within {} s", .0.as_secs_f32())]
     TimedOut(Duration),
+    /// The server answered what nobody had asked.
+    #[error("the server answered before it was asked: {0}")]
+    Unasked(String),
     /// The TLS handshake failed.
     #[error("the TLS handshake failed: {0}")]
     Handshake(io::Error),
@@ -47,6 +51,8 @@ pub struct Talk {
     received: BytesMut,
     watch: Box<dyn FnMut(&Unit) + Send>,
     ended: Option<Ended>,
+    /// The server had left when something was said.
+    left: bool,
     last_hello: Option<String>,
 }
 
@@ -68,16 +74,33 @@ impl Talk {
             received: BytesMut::new(),
             watch,
             ended: None,
+            left: false,
             last_hello: None,
         }
     }
 
-    /// Says some bytes.
+    /// Says some bytes, in pieces of which each has the whole time limit: a long
+    /// message over a slow line gets on. A server that has left may have said why:
+    /// that it has left is told by [`hear`](Self::hear), after what it said.
     pub async fn say(&mut self, bytes: &[u8], limit: Duration) -> Result<(), Broken> {
         if let Ok(Command::Ehlo(name)) = Command::parse(bytes).command {
             self.last_hello = Some(name);
         }
-        self.session.say(self.clock.now(), bytes);
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let (piece, after) = rest.split_at(piece_of(rest));
+            rest = after;
+            if !self.say_piece(piece, limit).await? {
+                self.left = true;
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Records a piece, then sends it; false if the server has left.
+    async fn say_piece(&mut self, piece: &[u8], limit: Duration) -> Result<bool, Broken> {
+        self.session.say(self.clock.now(), piece);
         while let Some(output) = self.session.poll() {
             match output {
                 ClientOutput::Record(unit) => self.note(unit),
@@ -86,20 +109,25 @@ impl Talk {
                     self.record()?;
                     match timeout(limit, self.stream.write(&bytes)).await {
                         Ok(Ok(())) => {}
+                        Ok(Err(error)) if has_left(&error) => return Ok(false),
                         Ok(Err(error)) => return Err(self.broke(error)),
                         Err(_) => return Err(self.timed_out(limit)),
                     }
                 }
             }
         }
-        Ok(())
+        Ok(true)
     }
 
-    /// Waits for the next thing the server says.
+    /// Waits for the next thing the server says. What it says before it was asked
+    /// is never taken for an answer, but for a 421 (RFC 5321 §3.8).
     pub async fn hear(&mut self, limit: Duration) -> Result<Heard, Broken> {
         let deadline = tokio::time::Instant::now() + limit;
         loop {
             if let Some(heard) = self.heard.pop_front() {
+                if self.is_unasked(&heard) {
+                    return Err(Broken::Unasked(excerpt(&heard.wire, 60)));
+                }
                 return Ok(heard);
             }
             if self.ended.is_some() {
@@ -131,6 +159,8 @@ impl Talk {
             ServerName::DnsName(name) => Some(name.as_ref().to_owned()),
             _ => None,
         };
+        // What came before TLS answers nothing that is asked inside it (RFC 3207 §4.2).
+        self.heard.clear();
         let config = std::sync::Arc::clone(&client.config);
         let handshake = timeout(limit, self.stream.start_tls_as_client(config, name))
             .await
@@ -143,7 +173,10 @@ impl Talk {
             },
         };
         self.journal.tls(self.clock.now(), 'u', &facts)?;
-        handshake.map_err(Broken::Handshake)?;
+        handshake.map_err(|error| match error.kind() {
+            io::ErrorKind::TimedOut => self.timed_out(limit),
+            _ => Broken::Handshake(error),
+        })?;
         self.session.tls_ready();
         Ok(facts)
     }
@@ -171,6 +204,16 @@ impl Talk {
     /// Our address and the server's.
     pub fn stream(&self) -> &Stream {
         &self.stream
+    }
+
+    /// A reply to nothing. A no is one whatever it answers, if the server has left
+    /// with it: it need not hear the end of a message to refuse it.
+    fn is_unasked(&self, heard: &Heard) -> bool {
+        heard.answers == Answers::Nothing
+            && heard.reply.as_ref().is_some_and(|reply| {
+                let last_word = self.left && reply.code().is_refusal();
+                reply.code().number() != 421 && !last_word
+            })
     }
 
     fn take_in(&mut self) -> Result<(), WriteFailed> {
@@ -212,4 +255,28 @@ impl Talk {
         self.ended = Some(Ended::TIMEOUT);
         Broken::TimedOut(limit)
     }
+}
+
+/// So much is said at once.
+const PIECE: usize = 64 * 1024;
+
+/// The length of the first piece: up to a line end, so that no dot waits for what
+/// follows it to be understood.
+fn piece_of(bytes: &[u8]) -> usize {
+    match bytes.get(..PIECE) {
+        Some(window) if bytes.len() > PIECE => {
+            let end = window.windows(2).rposition(|pair| pair == b"\r\n");
+            end.map_or(PIECE, |end| end + 2)
+        }
+        _ => bytes.len(),
+    }
+}
+
+/// Nothing that is written arrives any more, but what the server said before may
+/// still be read.
+fn has_left(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
+    )
 }

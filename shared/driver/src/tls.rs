@@ -12,9 +12,12 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 pub use rustls::pki_types::ServerName;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use sha2::{Digest, Sha256};
 use shared::escape::hex;
+use x509_parser::prelude::GeneralName;
 
 use crate::stream::Stream;
 
@@ -212,36 +215,118 @@ impl ServerCertVerifier for NotingVerifier {
     }
 }
 
-/// A server's configuration with a certificate minted now for these names.
-pub fn minted(names: &[String]) -> Result<Arc<ServerConfig>> {
+/// What a server asks of its clients.
+#[derive(Clone, Copy, Debug)]
+pub enum Clients<'a> {
+    /// Nothing.
+    Unknown,
+    /// A certificate, if they have one that these CAs (PEM) signed.
+    MayShow(&'a Path),
+    /// A certificate that these CAs (PEM) signed.
+    MustShow(&'a Path),
+}
+
+/// A certificate minted now, and a server's configuration with it.
+#[derive(Clone, Debug)]
+pub struct Minted {
+    /// The configuration.
+    pub config: Arc<ServerConfig>,
+    /// The certificate in PEM: whoever trusts it can verify the server.
+    pub certificate: String,
+}
+
+/// Mints a certificate for these names, signed by itself.
+pub fn mint(names: &[String], clients: Clients<'_>) -> Result<Minted> {
     let minted = rcgen::generate_simple_self_signed(names.to_vec())
         .with_context(|| format!("minting a certificate for {}", names.join(", ")))?;
     let key = PrivateKeyDer::try_from(minted.signing_key.serialize_der())
         .map_err(|error| anyhow::anyhow!("the minted key: {error}"))?;
-    server_config(vec![minted.cert.der().clone()], key)
+    Ok(Minted {
+        config: server_config(
+            vec![minted.cert.der().clone()],
+            key,
+            client_verifier(clients)?,
+        )?,
+        certificate: minted.cert.pem(),
+    })
+}
+
+/// A server's configuration with a certificate minted now for these names.
+pub fn minted(names: &[String], clients: Clients<'_>) -> Result<Arc<ServerConfig>> {
+    mint(names, clients).map(|minted| minted.config)
 }
 
 /// A server's configuration with a certificate chain and key from PEM files.
-pub fn loaded(chain: &Path, key: &Path) -> Result<Arc<ServerConfig>> {
+pub fn loaded(chain: &Path, key: &Path, clients: Clients<'_>) -> Result<Arc<ServerConfig>> {
     let certificates = certificates(chain)?;
-    let key = PrivateKeyDer::from_pem_file(key)
+    let private_key = PrivateKeyDer::from_pem_file(key)
         .map_err(|error| anyhow::anyhow!("{error}"))
         .with_context(|| format!("reading the key {}", key.display()))?;
-    server_config(certificates, key)
+    let verifier = client_verifier(clients)?;
+    server_config(certificates, private_key, verifier).with_context(|| {
+        format!(
+            "the certificate {} and the key {} do not fit together",
+            chain.display(),
+            key.display()
+        )
+    })
 }
 
 fn server_config(
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
+    clients: Arc<dyn ClientCertVerifier>,
 ) -> Result<Arc<ServerConfig>> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
+    let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
         .context("choosing TLS versions")?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .context("certificate and key do not fit together")?;
+        .with_client_cert_verifier(clients)
+        .with_single_cert(chain, key)?;
     Ok(Arc::new(config))
+}
+
+fn client_verifier(clients: Clients<'_>) -> Result<Arc<dyn ClientCertVerifier>> {
+    let (ca, must_show) = match clients {
+        Clients::Unknown => return Ok(WebPkiClientVerifier::no_client_auth()),
+        Clients::MayShow(ca) => (ca, false),
+        Clients::MustShow(ca) => (ca, true),
+    };
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(ca)? {
+        roots
+            .add(certificate)
+            .with_context(|| format!("{} holds what is no CA certificate", ca.display()))?;
+    }
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+    let builder = if must_show {
+        builder
+    } else {
+        builder.allow_unauthenticated()
+    };
+    builder.build().context("building the verifier of clients")
+}
+
+/// The names in a certificate (DER), the one to use first: mailboxes, host names,
+/// and without either the common name (RFC 6125 §6.4.4).
+pub fn names(der: &[u8]) -> Vec<String> {
+    let Ok((_, certificate)) = x509_parser::parse_x509_certificate(der) else {
+        return Vec::new();
+    };
+    let mut names = Vec::new();
+    let alternative = certificate.subject_alternative_name().ok().flatten();
+    for name in alternative.iter().flat_map(|one| &one.value.general_names) {
+        match name {
+            GeneralName::RFC822Name(mailbox) => names.insert(0, (*mailbox).to_owned()),
+            GeneralName::DNSName(host) => names.push((*host).to_owned()),
+            _ => {}
+        }
+    }
+    if names.is_empty() {
+        let common = certificate.subject().iter_common_name();
+        names.extend(common.filter_map(|name| name.as_str().ok().map(str::to_owned)));
+    }
+    names
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
@@ -256,6 +341,41 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
         path.display()
     );
     Ok(certificates)
+}
+
+/// What a failed handshake says of the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// It closed the connection.
+    Closed,
+    /// What it sent is no TLS.
+    NotTls,
+    /// There can be no TLS with it: its certificate does not verify, or it wants
+    /// none of what we offer.
+    Refused,
+}
+
+impl Failure {
+    /// Of the error that a handshake gave.
+    pub fn of(error: &std::io::Error) -> Self {
+        use std::io::ErrorKind;
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+        match (inner, error.kind()) {
+            (
+                Some(
+                    rustls::Error::InvalidCertificate(_)
+                    | rustls::Error::AlertReceived(_)
+                    | rustls::Error::PeerIncompatible(_),
+                ),
+                _,
+            ) => Self::Refused,
+            (
+                None,
+                ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe,
+            ) => Self::Closed,
+            _ => Self::NotTls,
+        }
+    }
 }
 
 /// A name or an address as the name of a server; any other text is refused.

@@ -27,6 +27,7 @@ impl<'a> Context<'a> {
         let mut baseline: Vec<Sample> = asked
             .iter()
             .filter(|asked| is_ordinary(asked, facts))
+            .filter(|asked| !asked.is_open() || !was_asked_again(leg, asked.order.0))
             .map(|asked| Sample {
                 order: asked.order,
                 accepted: asked.class() == Class::Accepted,
@@ -40,7 +41,8 @@ impl<'a> Context<'a> {
                 .filter_map(|(index, dialogue)| {
                     let check = dialogue.facts.get("check")?;
                     let is_baseline = check == BASELINE || check == "deliver-self";
-                    if !is_baseline || asked.iter().any(|asked| asked.order.0 == index) {
+                    let counted = asked.iter().any(|asked| asked.order.0 == index);
+                    if !is_baseline || counted || was_asked_again(leg, index) {
                         return None;
                     }
                     Some(Sample {
@@ -106,6 +108,16 @@ impl<'a> Context<'a> {
     pub(crate) fn first_baseline(&self) -> Option<bool> {
         self.baseline.first().map(|sample| sample.accepted)
     }
+}
+
+/// A session that the server cut short, or that was to be inside TLS, was held once
+/// more: the next one is for the same case of the same check.
+fn was_asked_again(leg: &Leg<'_>, index: usize) -> bool {
+    let label = |index: usize| {
+        let facts = &leg.dialogues.get(index)?.facts;
+        Some((facts.get("check")?, facts.get("case")?))
+    };
+    label(index).is_some() && label(index) == label(index + 1)
 }
 
 /// RCPT for the ordinary local mailbox, by a client and a sender that are

@@ -30,6 +30,17 @@ pub struct OpenFacts {
     pub name: Option<String>,
     /// TLS from the first byte.
     pub implicit_tls: bool,
+    /// Whoever passed the connection on, if the client was told by it.
+    pub via: Option<Via>,
+}
+
+/// How a client was told by whoever passed its connection on.
+#[derive(Clone, Debug)]
+pub struct Via {
+    /// By what: `PROXY1` or `PROXY2`.
+    pub protocol: &'static str,
+    /// The address of the other end of the connection.
+    pub peer: String,
 }
 
 /// A TLS handshake, as it is recorded.
@@ -132,6 +143,10 @@ impl SessionLog {
         line.text_if("l", facts.listener.as_deref());
         line.text_if("u", facts.upstream.as_deref());
         line.text_if("un", facts.name.as_deref());
+        if let Some(via) = &facts.via {
+            let via = serde_json::json!({"proto": via.protocol, "peer": via.peer});
+            line.json("via", &via.to_string());
+        }
         line.text_if("tls", facts.implicit_tls.then_some("implicit"));
         line.end();
         1

@@ -1,11 +1,14 @@
 //! Takes secrets out of what a client says, before it reaches any buffer that
 //! is written.
 
+use std::ops::Range;
+
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
 use crate::command::Verb;
 use crate::escape::hex;
+use crate::extension::Xclient;
 use crate::session::{Kind, Unit};
 
 /// A random key of one run. With it equal secrets get equal tags, and without it
@@ -40,14 +43,21 @@ pub(super) struct Masked {
 /// What stands in place of a secret; its width says nothing about it.
 pub(super) const MARK: &[u8] = b"********";
 
+/// How much of a line that comes in pieces is kept to understand it.
+const LINE_HEAD: usize = 1024;
+
+const LOGIN: &[u8] = b"LOGIN=";
+
 /// Follows one session for what of it is secret.
 #[derive(Debug)]
 pub(super) struct Redactor {
     redaction: Redaction,
     /// An AUTH was seen: credentials may come where no one asked for them.
     auth_seen: bool,
-    /// The beginning of a client line that comes in pieces.
+    /// Of a client line that comes in pieces: what is needed to understand it.
     pieces: Vec<u8>,
+    /// The pieces of an XCLIENT line have come to its login.
+    in_login: bool,
 }
 
 impl Redactor {
@@ -56,6 +66,7 @@ impl Redactor {
             redaction,
             auth_seen: false,
             pieces: Vec::new(),
+            in_login: false,
         }
     }
 
@@ -65,15 +76,21 @@ impl Redactor {
         let Redaction::Auth(key) = self.redaction else {
             return None;
         };
-        let from = match &unit.kind {
+        let end = unit.bytes.len() - line_end(&unit.bytes);
+        let Range {
+            start: from,
+            end: to,
+        } = match &unit.kind {
             Kind::Sasl { .. } => {
                 self.auth_seen = true;
-                secret_in_continuation(&unit.bytes)
+                secret_in_continuation(&unit.bytes).map(|from| from..end)
             }
-            Kind::Command { verb } => self.secret_in_command(verb, unit),
+            Kind::Command {
+                verb: Verb::Xclient,
+            } => self.login(unit, end),
+            Kind::Command { verb } => self.secret_in_command(verb, unit).map(|from| from..end),
             _ => None,
         }?;
-        let to = unit.bytes.len() - line_end(&unit.bytes);
         let secret = unit
             .bytes
             .get(from..to)
@@ -88,14 +105,13 @@ impl Redactor {
     fn secret_in_command(&mut self, verb: &Verb, unit: &Unit) -> Option<usize> {
         let before = self.pieces.len();
         let mut whole = std::mem::take(&mut self.pieces);
-        let room = 1024usize.saturating_sub(whole.len());
-        whole.extend_from_slice(unit.bytes.get(..room).unwrap_or(&unit.bytes));
+        whole.extend_from_slice(&unit.bytes);
         let from = match verb {
             Verb::Auth => {
                 self.auth_seen = true;
-                after_words(&whole, 2)
+                // Too long to be kept: what it is cannot be told any more.
+                after_words(&whole, 2).or_else(|| (before == LINE_HEAD).then_some(before))
             }
-            Verb::Xclient => login_value(&whole),
             // After an AUTH, refused or not, a client may send on what it meant
             // for the server: a line that begins with no verb is taken for that.
             Verb::Other(_) if self.auth_seen && looks_like_base64(&whole) => Some(0),
@@ -103,9 +119,36 @@ impl Redactor {
             _ => None,
         };
         if unit.more {
+            whole.truncate(LINE_HEAD);
             self.pieces = whole;
         }
         from.map(|from| from.saturating_sub(before))
+    }
+
+    /// XCLIENT's login: its value, or from there on all of a line that comes in
+    /// pieces.
+    fn login(&mut self, unit: &Unit, end: usize) -> Option<Range<usize>> {
+        let before = self.pieces.len();
+        let mut whole = std::mem::take(&mut self.pieces);
+        whole.extend_from_slice(&unit.bytes);
+        let in_pieces = before > 0 || unit.more;
+        let from = if std::mem::take(&mut self.in_login) {
+            Some(before)
+        } else {
+            after_login(&whole)
+        };
+        if unit.more {
+            self.in_login = from.is_some();
+            self.pieces = whole.split_off(whole.len().saturating_sub(LOGIN.len() - 1));
+        }
+        let from = from?.saturating_sub(before);
+        let rest = unit.bytes.get(from..end)?;
+        let length = if in_pieces {
+            rest.len()
+        } else {
+            value_length(rest)
+        };
+        Some(from..from + length)
     }
 }
 
@@ -131,9 +174,23 @@ fn after_words(line: &[u8], words: usize) -> Option<usize> {
     Some(at)
 }
 
-fn login_value(line: &[u8]) -> Option<usize> {
-    let upper = line.to_ascii_uppercase();
-    memchr::memmem::find(&upper, b"LOGIN=").map(|at| at + b"LOGIN=".len())
+fn after_login(line: &[u8]) -> Option<usize> {
+    memchr::memmem::find(&line.to_ascii_uppercase(), LOGIN).map(|at| at + LOGIN.len())
+}
+
+/// The length of a login at the start of what may hold other attributes behind
+/// it. Old clients do not encode it, so that it may have spaces in it: it ends
+/// where an attribute follows, and goes on to the last login of several.
+fn value_length(rest: &[u8]) -> usize {
+    let upper = rest.to_ascii_uppercase();
+    if memchr::memmem::find(&upper, LOGIN).is_some() {
+        return rest.len();
+    }
+    Xclient::ATTRIBUTES
+        .split(' ')
+        .filter_map(|name| memchr::memmem::find(&upper, format!(" {name}=").as_bytes()))
+        .min()
+        .unwrap_or(rest.len())
 }
 
 fn looks_like_base64(line: &[u8]) -> bool {
@@ -254,6 +311,42 @@ mod tests {
                 }
                 assert!(text.contains("********"), "typed {typed}: {text}");
             }
+        }
+    }
+
+    #[test]
+    fn a_long_line_hides_no_secret() {
+        let (spaces, name) = (" ".repeat(3000), "a".repeat(3000));
+        for line in [
+            format!("AUTH{spaces}PLAIN{spaces}c2VjcmV0\r\n"),
+            format!("XCLIENT NAME={name} LOGIN=c2VjcmV0\r\n"),
+            format!("XCLIENT HELO=x{spaces}login=c2VjcmV0{name}\r\n"),
+        ] {
+            for typed in [false, true] {
+                let text = recorded(&[('S', "220 mx\r\n"), ('C', &line)], typed);
+                assert!(text.contains("********"), "typed {typed}: {text}");
+                for part in ["c2", "2V", "Vj", "jc", "cm", "mV", "V0"] {
+                    assert!(!text.contains(part), "typed {typed}: {part} in {text}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn only_the_login_of_xclient_is_hidden() {
+        for (line, expected) in [
+            (
+                "ADDR=192.0.2.1 LOGIN=anna NAME=mx",
+                "ADDR=192.0.2.1 LOGIN=******** NAME=mx",
+            ),
+            ("login=an na port=1", "login=******** port=1"),
+            ("LOGIN=anna NAME=a LOGIN=otto", "LOGIN=********"),
+            ("LOGIN=[UNAVAILABLE]", "LOGIN=********"),
+            ("NAME=mx PORT=1", "NAME=mx PORT=1"),
+        ] {
+            let line = format!("XCLIENT {line}\r\n");
+            let text = recorded(&[('S', "220 mx\r\n"), ('C', &line)], false);
+            assert_eq!(text, format!("XCLIENT {expected}\r\n"));
         }
     }
 

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use super::observer::{Observer, Peers};
 use super::unit::{Answers, Kind, RawReason, Unit, UnitId};
 use crate::codec::Limits;
+use crate::deviation::Deviation;
 use crate::direction::Direction;
 use crate::extension::Offered;
 use crate::reply::Reply;
@@ -50,6 +51,8 @@ pub struct ClientSession {
     ready: VecDeque<ClientOutput>,
     /// A reply of which some pieces have come.
     pieces: Vec<u8>,
+    /// That reply is too long: it was heard as none, and the rest is recorded only.
+    overlong: bool,
     last_said: Option<UnitId>,
 }
 
@@ -60,6 +63,7 @@ impl ClientSession {
             observer: Observer::new(Peers::Ours, limits),
             ready: VecDeque::new(),
             pieces: Vec::new(),
+            overlong: false,
             last_said: None,
         }
     }
@@ -135,42 +139,87 @@ impl ClientSession {
                 why: RawReason::AfterStartTls
             }
         );
+        let cut_short = unit.deviations.contains(&Deviation::CutShort);
         let (at, more, bytes) = (unit.at, unit.more, unit.bytes.clone());
         self.ready.push_back(ClientOutput::Record(unit));
-        if after_starttls {
-            // RFC 3207 §4.2: recorded, and never taken for an answer.
+        if after_starttls || cut_short {
+            // RFC 3207 §4.2: recorded, and never taken for an answer. Nor is a reply
+            // of which the end never came.
             return;
         }
-        if more {
-            let room = MAX_REPLY.saturating_sub(self.pieces.len());
-            self.pieces
-                .extend_from_slice(bytes.get(..room).unwrap_or(&bytes));
+        let Some((wire, whole)) = self.gather(bytes, more) else {
             return;
-        }
-        let wire = if self.pieces.is_empty() {
-            bytes
-        } else {
-            self.pieces.extend_from_slice(&bytes);
-            std::mem::take(&mut self.pieces).into()
         };
         self.ready.push_back(ClientOutput::Heard(Heard {
             answers,
-            reply: Reply::parse(&wire),
+            reply: if whole { Reply::parse(&wire) } else { None },
             wire,
             at,
             took,
         }));
     }
+
+    /// Puts the pieces of a reply together; says whether it is all of it. One that
+    /// is too long is heard of once, and its rest is recorded only.
+    fn gather(&mut self, bytes: Bytes, more: bool) -> Option<(Bytes, bool)> {
+        if self.overlong {
+            self.overlong = more;
+            return None;
+        }
+        let room = MAX_REPLY.saturating_sub(self.pieces.len());
+        if bytes.len() > room {
+            self.overlong = more;
+            self.pieces.clear();
+            return Some((bytes, false));
+        }
+        if !more && self.pieces.is_empty() {
+            return Some((bytes, true));
+        }
+        self.pieces.extend_from_slice(&bytes);
+        (!more).then(|| (std::mem::take(&mut self.pieces).into(), true))
+    }
 }
 
-/// What is kept of a reply that comes in pieces: more is recorded, and not
-/// looked at. RFC 5321 §4.5.3.1.5 allows 512 octets a line; no honest reply
-/// comes near this.
+/// A reply beyond this is taken for none: it may never end. RFC 5321 §4.5.3.1.5
+/// allows 512 octets a line; no honest reply comes near this.
 const MAX_REPLY: usize = 256 * 1024;
 
 impl Heard {
     /// The extensions, if this is the reply to an EHLO.
     pub fn offered(&self) -> Offered {
         Offered::parse(self.reply.iter().flat_map(Reply::lines).skip(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is heard of a server's bytes, given in reads of 64 KiB.
+    fn heard(bytes: &[u8]) -> Vec<Option<u16>> {
+        let mut session = ClientSession::new(Limits::DEFAULT);
+        let mut heard = Vec::new();
+        for read in bytes.chunks(64 * 1024) {
+            session.receive(Timestamp::from_nanos(1), read);
+            while let Some(output) = session.poll() {
+                if let ClientOutput::Heard(one) = output {
+                    heard.push(one.reply.map(|reply| reply.code().number()));
+                }
+            }
+        }
+        heard
+    }
+
+    #[test]
+    fn a_long_reply_is_heard_whole_and_an_endless_one_as_none() {
+        let lines = |count: usize| b"220-and so on, and so on\r\n".repeat(count);
+        let mut long = lines(5000);
+        long.extend_from_slice(b"220 at last\r\n421 bye\r\n");
+        assert_eq!(heard(&long), [Some(220), Some(421)]);
+        assert_eq!(heard(&lines(100_000)), [None]);
+        // Once it has ended after all, the next reply is one again.
+        let mut endless = lines(100_000);
+        endless.extend_from_slice(b"220 at last\r\n421 bye\r\n");
+        assert_eq!(heard(&endless), [None, Some(421)]);
     }
 }

@@ -54,6 +54,10 @@ pub enum Asked {
     },
 }
 
+/// So many octets of replies wait for more to be sent with them, at most: a group
+/// of a thousand recipients has half of that.
+const GROUP: usize = 64 * 1024;
+
 /// One session, on the server's side.
 #[derive(Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each changes by itself")]
@@ -108,9 +112,6 @@ impl ServerSession {
 
     /// The client has closed its side.
     pub fn receive_end(&mut self) {
-        while let Some(unit) = self.observer.finish(Direction::Client) {
-            self.ready.push_back(ServerOutput::Record(unit));
-        }
         self.closing = true;
     }
 
@@ -221,6 +222,7 @@ impl ServerSession {
             }
             if !self.closing
                 && !self.handshake_due
+                && self.outgoing.len() < GROUP
                 && let Some(unit) = self.observer.poll()
             {
                 self.hear(unit);
@@ -232,14 +234,22 @@ impl ServerSession {
                 ));
             }
             if self.closing {
-                self.closed = true;
-                return Some(ServerOutput::Close);
+                return Some(self.before_close());
             }
             if self.handshake_due {
                 return Some(self.before_handshake());
             }
             return None;
         }
+    }
+
+    /// What came behind the last command that was answered is recorded, too.
+    fn before_close(&mut self) -> ServerOutput {
+        if let Some(unit) = self.observer.finish(Direction::Client) {
+            return ServerOutput::Record(unit);
+        }
+        self.closed = true;
+        ServerOutput::Close
     }
 
     /// Plaintext that came with STARTTLS is recorded and goes no further

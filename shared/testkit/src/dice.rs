@@ -25,6 +25,11 @@ impl Dice {
         Self(seed)
     }
 
+    /// From a seed that was rolled before.
+    pub const fn seeded(seed: u64) -> Self {
+        Self(seed)
+    }
+
     /// Another row of numbers, that this one decides.
     #[must_use]
     pub fn fork(&mut self) -> Self {

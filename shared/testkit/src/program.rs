@@ -2,9 +2,10 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -15,9 +16,14 @@ use crate::wait::until;
 pub struct Program {
     child: Child,
     stderr: PathBuf,
-    /// Where it listens.
+    /// Where it listens first, if that is an address.
     pub address: SocketAddr,
+    /// Everywhere it listens, as it says.
+    pub endpoints: Vec<String>,
 }
+
+/// For a program that listens at no address.
+const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 impl Program {
     /// Starts it, with its ready file and its standard error in that directory.
@@ -32,17 +38,19 @@ impl Program {
             .stderr(fs::File::create(&stderr).unwrap())
             .spawn()
             .unwrap();
-        let address = until("the ready file", || {
+        let listening = until("the ready file", || {
             if let Some(status) = child.try_wait().unwrap() {
                 let said = fs::read_to_string(&stderr).unwrap_or_default();
                 panic!("the program ended at once, {status}: {said}");
             }
             fs::read_to_string(&ready).ok()
         });
+        let endpoints: Vec<String> = listening.lines().map(str::to_owned).collect();
         Self {
             child,
             stderr,
-            address: address.trim().parse().unwrap(),
+            address: endpoints[0].parse().unwrap_or(NOWHERE),
+            endpoints,
         }
     }
 
@@ -64,7 +72,12 @@ impl Program {
 
     /// Asks it to end.
     pub fn ask_to_end(&self) {
-        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+        self.send(Signal::TERM);
+    }
+
+    /// Sends it a signal.
+    pub fn send(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
     /// Asks it to end, and waits until it has.
@@ -91,6 +104,20 @@ impl Program {
     /// How much memory it had resident at most, in KiB.
     pub fn resident_at_most(&self) -> u64 {
         self.status("VmHWM:")
+    }
+
+    /// How much of the processors it has used.
+    pub fn cpu_time(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
+        // What follows the name, which may hold anything: utime and stime are the
+        // 14th and 15th of all.
+        let fields = stat.rsplit_once(')').unwrap().1.split_whitespace();
+        let ticks: u64 = fields
+            .skip(11)
+            .take(2)
+            .map(|n| n.parse::<u64>().unwrap())
+            .sum();
+        Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second())
     }
 
     fn status(&self, field: &str) -> u64 {

@@ -15,7 +15,7 @@ pub fn connect(address: SocketAddr) -> TcpStream {
 }
 
 /// Reads until the lines that came so far end a reply, and returns it.
-pub fn reply(tcp: &mut TcpStream) -> String {
+pub fn reply(tcp: &mut impl Read) -> String {
     let (mut text, mut octet) = (Vec::new(), [0]);
     loop {
         match tcp.read(&mut octet) {
@@ -36,13 +36,13 @@ pub fn reply(tcp: &mut TcpStream) -> String {
 }
 
 /// Says something, and returns the reply to it.
-pub fn say(tcp: &mut TcpStream, line: &str) -> String {
+pub fn say(tcp: &mut (impl Read + Write), line: &str) -> String {
     tcp.write_all(line.as_bytes()).unwrap();
     reply(tcp)
 }
 
 /// Everything that still comes, and whether it ended in order.
-pub fn drain(tcp: &mut TcpStream) -> (Vec<u8>, std::io::Result<()>) {
+pub fn drain(tcp: &mut impl Read) -> (Vec<u8>, std::io::Result<()>) {
     let mut rest = Vec::new();
     let end = tcp.read_to_end(&mut rest).map(drop);
     (rest, end)

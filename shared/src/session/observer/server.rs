@@ -29,7 +29,7 @@ impl Observer {
                 None if self.reply.scanned > 0 => {
                     return Some(self.broken_reply(Deviation::NotAReply));
                 }
-                None => return Some(self.not_a_reply(end)),
+                None => return Some(self.not_a_reply(self.end_of_rubbish(end))),
                 Some((code, _)) if self.reply.code.is_some_and(|first| first != code) => {
                     if self.reply.scanned > 0 {
                         return Some(self.broken_reply(Deviation::CodeChanged));
@@ -283,6 +283,21 @@ impl Observer {
         let mut unit = self.not_a_reply(reply.scanned);
         unit.deviations = vec![why];
         unit
+    }
+
+    /// Where a run of lines that are no replies ends, which begins with one up to
+    /// `end`: who sends nothing but empty lines makes one unit of them, not thousands.
+    fn end_of_rubbish(&self, mut end: usize) -> usize {
+        let held = self.server.bytes();
+        let window = held.get(..self.limits.unit).unwrap_or(held);
+        while let Some(rest) = window.get(end..) {
+            let line = memchr::memchr(b'\n', rest).and_then(|at| rest.get(..=at));
+            match line {
+                Some(line) if ReplyLine::parse(line).is_none() => end += line.len(),
+                _ => break,
+            }
+        }
+        end
     }
 
     fn not_a_reply(&mut self, length: usize) -> Unit {

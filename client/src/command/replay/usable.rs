@@ -1,0 +1,75 @@
+//! What of a recording can be said again, and why the rest cannot.
+
+use anyhow::anyhow;
+use shared::command::Verb;
+use shared::recording::{Damage, Dialogue, Exchange, Recording, Said};
+
+use crate::cli::Replay;
+use crate::exit::{Failure, Status};
+
+/// The sessions asked for, all of which can be said again.
+pub(super) fn sessions(recording: &Recording, options: &Replay) -> Result<Vec<Dialogue>, Failure> {
+    let unusable = |error| Failure::new(Status::Input, error);
+    let file = options.file.display();
+    let mut dialogues = recording.dialogues();
+    if let Some(session) = options.session {
+        dialogues.retain(|dialogue| dialogue.session == session);
+        if dialogues.is_empty() {
+            let known: Vec<String> = recording.sessions().iter().map(u64::to_string).collect();
+            return Err(unusable(anyhow!(
+                "there is no session {session} in {file}; there are: {}",
+                known.join(", ")
+            )));
+        }
+    }
+    if dialogues.is_empty() {
+        let error = anyhow!("there is no session to replay in {file}");
+        return Err(unusable(error));
+    }
+    for damage in recording.damage() {
+        refuse_damage(damage, &dialogues).map_err(|why| {
+            unusable(anyhow!(
+                "{file} cannot be replayed: {why} (helo-recorder check says more)"
+            ))
+        })?;
+    }
+    for dialogue in &dialogues {
+        let found = dialogue.exchanges.iter().find_map(|exchange| {
+            let why = unusable_because(exchange)?;
+            Some((exchange.n, why))
+        });
+        if let Some((n, why)) = found {
+            let session = dialogue.session;
+            return Err(unusable(anyhow!(
+                "session {session} of {file} cannot be replayed: {why} (n={n})"
+            )));
+        }
+    }
+    Ok(dialogues)
+}
+
+/// What was lost in the middle may have been part of any session; what was lost at
+/// the end was part of one that has no end.
+fn refuse_damage(damage: &Damage, dialogues: &[Dialogue]) -> Result<(), String> {
+    let torn = matches!(damage, Damage::Torn { .. });
+    let ended = dialogues.iter().all(|dialogue| dialogue.close.is_some());
+    if torn && ended {
+        return Ok(());
+    }
+    Err(damage.to_string())
+}
+
+fn unusable_because(exchange: &Exchange) -> Option<&'static str> {
+    match &exchange.said {
+        Said::Sasl { .. }
+        | Said::Command {
+            verb: Verb::Auth, ..
+        } => Some("it holds AUTH, which is not replayed as bytes"),
+        Said::Command { redacted: true, .. } => Some("a secret in it was not recorded"),
+        Said::Command { line, .. } if line.is_empty() => Some("a command is empty"),
+        Said::Content { missing: 1.., .. } => Some("its mail data was not recorded whole"),
+        Said::Raw { why, .. } if why == "tls" => Some("it is encrypted"),
+        Said::Raw { .. } => Some("the client said what is no SMTP"),
+        _ => None,
+    }
+}
