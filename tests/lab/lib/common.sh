@@ -202,18 +202,22 @@ start_hosts() {
 # Like enter, but in this process namespace, so that "netns PID" means our PIDs.
 enter_net() { local p; p=$(host_pid "$1") || die "host $1 is not up"; nsenter -t "$p" -m -n -- "${@:2}"; }
 
+# Ends the hosts, also those of an `up` that was interrupted before it wrote down
+# who they are. unshare ignores SIGTERM, and takes its child along.
 stop_hosts() {
-  local h p u
-  for h in mx remote world; do
-    if p=$(host_pid "$h"); then
-      kill -9 "$p" 2>/dev/null || true
-      # the last mount and network namespace users go with the init
-      local end=$((SECONDS + 10))
-      while [ -e "/proc/$p" ] && [ $SECONDS -lt $end ]; do sleep 0.05; done
-    fi
-    if [ -s "$LAB_DIR/$h/unshare.pid" ]; then
-      u=$(cat "$LAB_DIR/$h/unshare.pid")
-      if cmdline_has "$u" "init.sh $LAB_DIR $h "; then kill "$u" 2>/dev/null || true; fi
-    fi
+  local p end
+  for p in $(inits); do kill -9 "$p" 2>/dev/null || true; done
+  # the last mount and network namespace users go with the inits
+  end=$((SECONDS + 10))
+  while [ -n "$(inits)" ] && [ $SECONDS -lt $end ]; do sleep 0.05; done
+}
+
+# The processes that are hosts of this lab, and those that started them: the lab's
+# directory is an argument of theirs.
+inits() {
+  local f p
+  for f in $(grep -lzxF -- "$LAB_DIR" /proc/[0-9]*/cmdline 2>/dev/null); do
+    p=${f#/proc/} p=${p%/cmdline}
+    if cmdline_has "$p" "init.sh $LAB_DIR "; then printf '%s\n' "$p"; fi
   done
 }
