@@ -9,7 +9,8 @@ use ipnet::IpNet;
 use shared::address::Domain;
 
 use crate::config::{
-    ClientAuth, Limits, ListenSpec, Options, Protocol, ProxyHeader, RelayPolicy, TlsMode,
+    ClientAuth, HeloRule, Limits, ListenSpec, Mailboxes, Options, Protocol, ProxyHeader,
+    Recipients, RelayPolicy, TlsMode,
 };
 use crate::inbox::Inbox;
 use crate::policy::persona::{self, Persona};
@@ -26,6 +27,12 @@ pub struct Site {
     pub relay_domains: Vec<Domain>,
     /// Its users, in lower case.
     pub users: Vec<String>,
+    /// Which mailboxes the local domains have.
+    pub recipients: Known,
+    /// The reverse-paths that are taken; none for all of them.
+    pub senders: Option<Mailboxes>,
+    /// What a client may call itself.
+    pub helo: HeloRule,
     /// Who may prove to be whom; none if nobody can.
     pub accounts: Option<Arc<Accounts>>,
     /// By which mechanisms.
@@ -58,6 +65,17 @@ pub struct Site {
     pub tls: Option<Arc<ServerConfig>>,
     /// What was received.
     pub inbox: Inbox,
+}
+
+/// Which mailboxes the local domains have.
+#[derive(Clone, Debug)]
+pub enum Known {
+    /// Those of the users.
+    Users,
+    /// Any.
+    Any,
+    /// These, and those that every domain must have.
+    Listed(Mailboxes),
 }
 
 /// The AUTH mechanisms that were chosen; none for those that are safe.
@@ -97,6 +115,8 @@ pub struct Settings {
     ports: Vec<Port>,
     tls: Option<Arc<ServerConfig>>,
     accounts: Option<Arc<Accounts>>,
+    recipients: Known,
+    senders: Option<Mailboxes>,
 }
 
 impl Site {
@@ -131,7 +151,19 @@ impl Settings {
                 bail!("there is no AUTH mechanism '{name}'");
             }
         }
+        let recipients = match &options.recipients {
+            Recipients::Users => Known::Users,
+            Recipients::Any => Known::Any,
+            Recipients::Listed(path) => Known::Listed(Mailboxes::read(path)?),
+        };
+        let senders = options
+            .senders
+            .as_deref()
+            .map(Mailboxes::read)
+            .transpose()?;
         Ok(Self {
+            recipients,
+            senders,
             options,
             persona,
             ports,
@@ -145,6 +177,10 @@ impl Settings {
         let own = self.options.user.iter().map(|user| user.to_lowercase());
         own.chain(account_names(self.accounts.as_deref()))
             .chain(crate::policy::ALWAYS.map(str::to_owned))
+            .chain(match self.recipients {
+                Known::Users => None,
+                Known::Any | Known::Listed(_) => Some(crate::policy::CATCH_ALL.to_owned()),
+            })
             .collect()
     }
 
@@ -164,6 +200,9 @@ impl Settings {
             users: users
                 .chain(account_names(self.accounts.as_deref()))
                 .collect(),
+            recipients: self.recipients.clone(),
+            senders: self.senders.clone(),
+            helo: options.helo,
             accounts: self.accounts.clone(),
             mechanisms: Mechanisms {
                 in_clear: options.auth_mechs.clone(),

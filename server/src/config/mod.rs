@@ -3,11 +3,15 @@
 
 mod limits;
 mod listen;
+mod mailboxes;
 mod store;
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use anyhow::{Context, Result};
 use clap::parser::ValueSource;
@@ -20,6 +24,7 @@ use toml::{Table, Value};
 
 pub use limits::Limits;
 pub use listen::{ListenSpec, NoListener, Place, Protocol, ProxyHeader, TlsMode};
+pub use mailboxes::Mailboxes;
 pub use store::{NoStore, StoreSpec};
 
 /// Everything about a server that can be chosen.
@@ -57,6 +62,18 @@ pub struct Options {
     /// abuse always exist
     #[arg(short, long, value_name = "NAME")]
     pub user: Vec<String>,
+    /// Which mailboxes the local domains have: those of the users, any at all, or those
+    /// of this list, with a mailbox or @DOMAIN a line
+    #[arg(long, default_value = "users", value_name = "users|any|FILE")]
+    #[serde_as(as = "DisplayFromStr")]
+    pub recipients: Recipients,
+    /// Take mail from these reverse-paths alone: a list with a mailbox or @DOMAIN a
+    /// line. The null reverse-path is always taken
+    #[arg(long, value_name = "FILE")]
+    pub senders: Option<PathBuf>,
+    /// What a client may call itself in EHLO and HELO
+    #[arg(long, value_enum, default_value_t = HeloRule::Any)]
+    pub helo: HeloRule,
     /// Clients that are trusted to send to foreign domains
     #[arg(long, default_value = "127.0.0.0/8,::1", value_delimiter = ',', value_name = "CIDR,…", value_parser = network)]
     #[serde(deserialize_with = "networks")]
@@ -160,6 +177,51 @@ pub enum RelayPolicy {
     Auth,
     /// Everybody
     Open,
+}
+
+/// Which mailboxes the local domains have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Recipients {
+    /// Those of the users.
+    Users,
+    /// Any.
+    Any,
+    /// Those of the list in this file.
+    Listed(PathBuf),
+}
+
+impl FromStr for Recipients {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(match text {
+            "users" => Self::Users,
+            "any" => Self::Any,
+            path => Self::Listed(path.into()),
+        })
+    }
+}
+
+impl fmt::Display for Recipients {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Users => f.write_str("users"),
+            Self::Any => f.write_str("any"),
+            Self::Listed(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// What a client may call itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HeloRule {
+    /// Anything
+    Any,
+    /// A domain or an address literal (RFC 5321 §4.1.1.1)
+    Valid,
+    /// A domain of two labels at least, or an address literal
+    Fqdn,
 }
 
 /// Whether clients are asked for a certificate.

@@ -41,6 +41,10 @@ impl SessionPolicy {
         if !parameters.smtputf8 && mailbox.is_some_and(|mailbox| !mailbox.is_ascii()) {
             return needs_smtputf8();
         }
+        let senders = self.site.senders.as_ref();
+        if mailbox.is_some_and(|mailbox| senders.is_some_and(|list| !list.contain(mailbox))) {
+            return Reply::of(550, "5.7.1", "that sender is not taken here");
+        }
         self.envelope = Some(Envelope {
             reverse_path: reverse_path.clone(),
             parameters,
