@@ -162,13 +162,13 @@ impl Settings {
             .map(Mailboxes::read)
             .transpose()?;
         Ok(Self {
-            recipients,
-            senders,
             options,
             persona,
             ports,
             tls,
             accounts,
+            recipients,
+            senders,
         })
     }
 
