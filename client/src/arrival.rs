@@ -17,6 +17,10 @@ use crate::screen;
 /// How often the Maildir is looked at.
 const LOOK: Duration = Duration::from_millis(50);
 
+/// How often to give a sign of life, an empty line: who waits for us takes a long
+/// silence for the end.
+const SIGN: Duration = Duration::from_secs(60);
+
 /// Once everything is there, how long to look for second copies.
 const COPIES: Duration = Duration::from_millis(300);
 
@@ -71,6 +75,7 @@ async fn wait(request: &Request) -> Result<Vec<Arrival>> {
     let begun = Instant::now();
     let mut mailbox = Mailbox::default();
     let mut complete_since: Option<Instant> = None;
+    let mut sign = begun;
     loop {
         mailbox.look(&request.maildir)?;
         let complete = request
@@ -85,6 +90,10 @@ async fn wait(request: &Request) -> Result<Vec<Arrival>> {
         }
         if begun.elapsed() >= request.patience {
             break;
+        }
+        if sign.elapsed() >= SIGN {
+            sign = Instant::now();
+            screen::print("\n");
         }
         tokio::time::sleep(LOOK).await;
     }

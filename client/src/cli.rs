@@ -64,6 +64,9 @@ pub struct Test {
     /// A mailbox elsewhere, for the relay checks. They end before DATA: nothing is sent to it
     #[arg(long, value_name = "MAILBOX")]
     pub witness: Option<Mailbox>,
+    /// The address of the witness's mail host, for the check of address literals
+    #[arg(long, value_name = "ADDRESS")]
+    pub witness_ip: Option<IpAddr>,
     /// Where the localhost leg runs: here, netns:NAME, exec:COMMAND, ssh:[USER@]HOST[:PORT]
     #[arg(long, value_name = "VANTAGE")]
     pub localhost_from: Option<Vantage>,
@@ -95,7 +98,7 @@ pub struct Test {
     /// Look for the messages here, on the server: maildir:PATH
     #[arg(long, value_name = "WHERE", value_parser = maildir)]
     pub arrival: Option<PathBuf>,
-    /// How long to wait for a message to arrive
+    /// How long to wait for a message to arrive, and for the end of greylisting
     #[arg(long, default_value = "30s", value_name = "TIME", value_parser = duration)]
     pub patience: Duration,
     /// How long to wait for each reply [default: 45s for the greeting, 120s for the

@@ -19,7 +19,9 @@ pub mod vantage;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::Parser;
+use driver::process::Termination;
 
 use crate::cli::{Cli, Command};
 use crate::exit::{Failure, Status};
@@ -60,7 +62,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 async fn dispatch(command: Command) -> Result<Status, Failure> {
     driver::process::survive_file_size_limit().map_err(Failure::with(Status::NoVerdict))?;
     match command {
-        Command::Test(options) => command::test::run(*options).await,
+        Command::Test(options) => unless_ended(command::test::run(*options)).await,
         Command::Send(options) => command::send::run(*options).await,
         Command::Replay(options) => command::replay::run(*options).await,
         Command::Judge(options) => command::judge::run(&options),
@@ -70,5 +72,22 @@ async fn dispatch(command: Command) -> Result<Status, Failure> {
         }
         Command::Leg => leg::serve_stdin().await,
         Command::Arrive => arrival::serve_stdin().await,
+    }
+}
+
+/// A signal that ends only this process would leave its legs to themselves,
+/// wherever they run: dropping the procedure ends them.
+async fn unless_ended(
+    procedure: impl Future<Output = Result<Status, Failure>>,
+) -> Result<Status, Failure> {
+    let mut termination = Termination::listen()
+        .context("listening for signals")
+        .map_err(Failure::with(Status::NoVerdict))?;
+    tokio::select! {
+        status = procedure => status,
+        () = termination.recv() => Err(Failure::new(
+            Status::NoVerdict,
+            anyhow::anyhow!("interrupted: the recording has no end"),
+        )),
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use driver::talk::{Broken, Talk};
 use driver::tls::{self, ServerName, Verify};
-use shared::check::{Script, Step, When};
+use shared::check::{Script, Step, When, greylisted};
 use shared::codec::encode_dots;
 use shared::escape::escape;
 use shared::extension::Offered;
@@ -74,6 +74,8 @@ pub struct Played {
     pub silent: bool,
     /// A message was accepted.
     pub delivered: bool,
+    /// A reply was one of greylisting: how long it wants us to wait.
+    pub greylisted: Option<Duration>,
 }
 
 /// Plays a script to its end, or to the end of the connection.
@@ -240,6 +242,7 @@ impl Player<'_, '_> {
             let first =
                 reply.code().number() == 530 && reply.text().to_uppercase().contains("STARTTLS");
             self.played.wants_tls |= first;
+            self.played.greylisted = self.played.greylisted.max(greylisted(reply));
             self.played.answered |= reply.code().is_positive();
         }
         self.last = heard.reply;

@@ -1,4 +1,4 @@
-//! Developer tasks: `cargo xtask selftest`, `test`, `ci`, `peers`.
+//! Developer tasks: `cargo xtask selftest`, `test`, `peers`, `fuzz`, `ci`.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -8,10 +8,13 @@
 mod bench;
 mod cargo;
 mod ci;
+mod full;
+mod fuzz;
 mod interrupt;
 mod peers;
 mod process;
 mod selftest;
+mod tally;
 mod tidy;
 
 use std::process::ExitCode;
@@ -40,23 +43,37 @@ enum Task {
         peers: bool,
     },
     /// Run the suite against real mail servers and clients (Debian, root)
-    Peers,
+    Peers {
+        /// Only what has these words in its name
+        #[arg(value_name = "WORDS")]
+        only: Option<String>,
+    },
+    /// Fuzz helo-shared (needs g++)
+    Fuzz {
+        /// Only this target
+        #[arg(value_name = "TARGET")]
+        only: Option<String>,
+        /// How long for each target
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+    },
     /// Measure what the recorder costs: latency, and records a second
     Bench,
     /// Check the house rules that no compiler checks
     Tidy,
     /// Run what CI runs: format, clippy, tidy, docs, tests, selftest, peers
-    Ci,
+    Ci(ci::Options),
 }
 
 fn main() -> ExitCode {
     let done = match Task::parse() {
-        Task::Selftest { emulated, peers } => selftest::run(emulated).and_then(|()| also(peers)),
+        Task::Selftest { emulated, peers } => selftest::run(emulated).and_then(|_| also(peers)),
         Task::Bench => bench::run(),
-        Task::Test { peers } => cargo::test().and_then(|()| also(peers)),
-        Task::Peers => peers::run(),
+        Task::Test { peers } => test().and_then(|()| also(peers)),
+        Task::Peers { only } => peers::run(only.as_deref()).map(drop),
+        Task::Fuzz { only, seconds } => fuzz::run(only.as_deref(), seconds).map(drop),
         Task::Tidy => tidy::run(),
-        Task::Ci => ci::run(),
+        Task::Ci(options) => ci::run(options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -67,6 +84,15 @@ fn main() -> ExitCode {
     }
 }
 
+fn test() -> Result<()> {
+    interrupt::listen()?;
+    cargo::test().map(drop)
+}
+
 fn also(peers: bool) -> Result<()> {
-    if peers { peers::run() } else { Ok(()) }
+    if peers {
+        peers::run(None).map(drop)
+    } else {
+        Ok(())
+    }
 }

@@ -1,7 +1,9 @@
 //! Programs that are started and always ended.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -11,6 +13,9 @@ use crate::interrupt;
 
 /// How long a program may take to say that it is ready, or to end.
 const LIMIT: Duration = Duration::from_secs(30);
+
+/// How often to look whether a program has ended, or we are to.
+const LOOK: Duration = Duration::from_millis(2);
 
 /// A program in the background. Dropping it ends it.
 #[derive(Debug)]
@@ -52,7 +57,7 @@ impl Background {
             if begun.elapsed() > LIMIT {
                 bail!("{name} is not ready after {} s", LIMIT.as_secs());
             }
-            std::thread::sleep(Duration::from_millis(5));
+            std::thread::sleep(LOOK);
         }
     }
 
@@ -78,7 +83,19 @@ impl Background {
         }
     }
 
-    fn wait(&mut self) -> Result<std::process::ExitStatus> {
+    /// Waits until it has ended by itself, or we are to.
+    fn end(&mut self) -> Result<ExitStatus> {
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            interrupt::check()?;
+            std::thread::sleep(LOOK);
+        }
+    }
+
+    /// Waits until it has ended, but not for ever.
+    fn wait(&mut self) -> Result<ExitStatus> {
         let begun = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait()? {
@@ -87,7 +104,7 @@ impl Background {
             if begun.elapsed() > LIMIT {
                 bail!("{} does not end", self.name);
             }
-            std::thread::sleep(Duration::from_millis(5));
+            std::thread::sleep(LOOK);
         }
     }
 }
@@ -105,16 +122,63 @@ impl Drop for Background {
     }
 }
 
-/// Runs a program to its end and takes what it prints.
+/// Runs a program to its end, or to an interruption, and takes what it prints.
 pub(crate) fn capture(command: &mut Command) -> Result<Output> {
+    let mut stdout = Vec::new();
+    let status = watch(command, &mut |chunk| stdout.extend_from_slice(chunk))?;
+    Ok(Output {
+        status,
+        stdout,
+        stderr: Vec::new(),
+    })
+}
+
+/// Runs a program to its end, or to an interruption, and gives away what it prints
+/// as it comes.
+pub(crate) fn watch(command: &mut Command, take: &mut dyn FnMut(&[u8])) -> Result<ExitStatus> {
     interrupt::check()?;
-    let output = command
+    let name = command.get_program().to_string_lossy().into_owned();
+    let mut child = command
         .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .output()
-        .with_context(|| format!("cannot run {}", command.get_program().to_string_lossy()))?;
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot run {name}"))?;
+    let stdout = child.stdout.take();
+    let mut running = Background { child, name };
+    let (sender, chunks) = mpsc::channel();
+    std::thread::spawn(move || stdout.map(|stdout| pass_on(stdout, &sender)));
+    loop {
+        match chunks.recv_timeout(LOOK) {
+            Ok(chunk) => take(&chunk),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+        interrupt::check()?;
+    }
+    let status = running.end()?;
     interrupt::check()?;
-    Ok(output)
+    Ok(status)
+}
+
+fn pass_on(mut stdout: impl Read, to: &mpsc::Sender<Vec<u8>>) {
+    let mut chunk = [0; 16 * 1024];
+    while let Ok(count @ 1..) = stdout.read(&mut chunk) {
+        let read = chunk.get(..count).unwrap_or_default();
+        if to.send(read.to_vec()).is_err() {
+            return;
+        }
+    }
+}
+
+/// Runs a program to its end, or to an interruption; it prints for itself.
+pub(crate) fn run(command: &mut Command) -> Result<ExitStatus> {
+    interrupt::check()?;
+    let name = command.get_program().to_string_lossy().into_owned();
+    let child = command
+        .stdin(Stdio::null())
+        .spawn()
+        .with_context(|| format!("cannot run {name}"))?;
+    Background { child, name }.end()
 }
 
 /// The exit status as a number; 255 after a signal.

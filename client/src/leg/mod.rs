@@ -4,6 +4,7 @@
 //! Whatever carries lines carries a leg: the plan is one JSON object on standard
 //! input, the recording goes to standard output as it is made.
 
+mod deferred;
 mod run;
 pub mod stream;
 
@@ -41,6 +42,9 @@ pub struct Plan {
     pub operator: String,
     /// Go on though the delivery failed.
     pub keep_going: bool,
+    /// How long to wait for the end of greylisting, if it is announced.
+    #[serde(default)]
+    pub patience: Duration,
     /// How long to wait for each reply, if not as long as usual.
     #[serde(default)]
     pub timeout: Option<Duration>,

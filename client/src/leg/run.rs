@@ -16,6 +16,7 @@ use shared::recording::{NoteFacts, OpenFacts};
 use tokio::time::Instant;
 
 use super::Plan;
+use super::deferred::Deferred;
 use crate::exit::{Failure, Status};
 use crate::player::{Limits, Part, Played, play};
 
@@ -146,16 +147,54 @@ impl Leg<'_> {
         }
         let offered: Vec<String> = played.offered.lines().map(str::to_owned).collect();
         self.delivered = false;
-        for script in plan(self.kind, &ground.facts, &offered) {
+        let scripts = plan(self.kind, &ground.facts, &offered);
+        let baseline = scripts
+            .last()
+            .filter(|last| last.check == BASELINE)
+            .cloned();
+        let mut deferred = Deferred::new(self.plan.patience);
+        for script in scripts {
             let delivery = script.check == "deliver-self";
-            let played = self.script_with_retry(ground, &script).await?;
+            let mut played = self.script_with_retry(ground, &script).await?;
+            match played.greylisted {
+                // No answer means anything before the delivery is through: it waits by
+                // itself, the others are asked again together.
+                Some(wait) if delivery => {
+                    if let Some(ready) = deferred.after(wait) {
+                        self.wait(ready).await?;
+                        played = self.script_with_retry(ground, &script).await?;
+                    }
+                }
+                Some(wait) if script.check != BASELINE => deferred.add(script, wait),
+                _ => {}
+            }
             self.delivered |= delivery && played.delivered;
             let first_failed = delivery && !self.delivered && !self.plan.keep_going;
             if first_failed && self.kind == LegKind::Localhost {
                 anyhow::bail!("the delivery failed: the other checks were not run");
             }
         }
+        if let Some((ready, scripts)) = deferred.take() {
+            self.wait(ready).await?;
+            for script in baseline.iter().chain(&scripts).chain(&baseline) {
+                self.script_with_retry(ground, script).await?;
+            }
+        }
         Ok(())
+    }
+
+    /// Waits for the end of greylisting, and says so every minute: who waits for us
+    /// takes a long silence for the end.
+    async fn wait(&mut self, ready: Instant) -> Result<()> {
+        loop {
+            let rest = ready.saturating_duration_since(Instant::now());
+            if rest.is_zero() {
+                return Ok(());
+            }
+            let message = format!("greylisted, waiting {:.0} s", rest.as_secs_f64());
+            self.remark("waiting", &message)?;
+            tokio::time::sleep(rest.min(Duration::from_secs(60))).await;
+        }
     }
 
     async fn script_with_retry(&mut self, ground: &mut Ground, script: &Script) -> Result<Played> {

@@ -1,6 +1,7 @@
 //! A delivery to the local mailbox, step by step up to its arrival.
 
-use super::observe::{Asked, Class, Stopped, asked, is_greylisting, same_mailbox};
+use super::greylist::{ASK_AGAIN, is_greylisting};
+use super::observe::{Asked, Class, Stopped, asked, same_mailbox};
 use super::{Arrival, Context, Evidence, Facts, Finding, Leg, Outcome, Severity};
 use crate::diagnosis::{Phase, advise};
 use crate::recording::{Exchange, Said};
@@ -100,10 +101,9 @@ fn delivery(check: &str, leg: &Leg<'_>, asked: &Asked<'_>) -> Outcome {
 fn stopped(class: Class, reply: Option<&Reply>, (step, phase): (&str, Phase)) -> Outcome {
     let outcome = match class {
         Class::Permanent => Outcome::fail(Severity::Critical, format!("refused at {step}")),
-        Class::Transient if reply.is_some_and(is_greylisting) => Outcome::inconclusive(
-            format!("deferred at {step} by greylisting"),
-            "repeat after the announced time with the same client address, sender and recipient",
-        ),
+        Class::Transient if reply.is_some_and(is_greylisting) => {
+            Outcome::inconclusive(format!("deferred at {step} by greylisting"), ASK_AGAIN)
+        }
         Class::Transient => {
             Outcome::inconclusive(format!("refused at {step} as temporary"), "repeat later")
         }

@@ -14,6 +14,7 @@
 mod context;
 mod facts;
 mod finding;
+mod greylist;
 mod leg;
 mod observe;
 mod plan;
@@ -50,6 +51,7 @@ pub use context::Context;
 pub use facts::{Facts, literal};
 pub(crate) use finding::Outcome;
 pub use finding::{Evidence, Finding, Severity, Verdict};
+pub use greylist::greylisted;
 pub use leg::{Arrival, Family, Leg, LegKind};
 pub use plan::plan;
 pub use report::{Cell, Cure, Delivery, LegSummary, Report, Row, Totals, judge};

@@ -401,23 +401,6 @@ pub(crate) fn is_syntax_refusal(reply: &Reply) -> bool {
     matches!(reply.code().number(), 501 | 555) || status
 }
 
-/// The texts of greylisting.
-pub(crate) fn is_greylisting(reply: &Reply) -> bool {
-    let words = words(reply);
-    let said = [
-        "greylist",
-        "graylist",
-        "grey listed",
-        "try again later",
-        "please try",
-        "please retry",
-        "resources temporarily unavailable",
-    ];
-    Class::of_reply(reply) == Class::Transient
-        && (said.iter().any(|text| words.contains(text))
-            || words.starts_with("450 4.2.0") && words.contains("grey"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

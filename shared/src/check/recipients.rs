@@ -1,8 +1,7 @@
 //! What the checks that ask about single forward-paths have in common.
 
-use super::observe::{
-    Asked, Class, Stopped, asked, is_greylisting, is_identity_refusal, wants_tls,
-};
+use super::greylist::{ASK_AGAIN, is_greylisting};
+use super::observe::{Asked, Class, Stopped, asked, is_identity_refusal, wants_tls};
 use super::{Context, Leg, Outcome};
 use crate::reply::Reply;
 
@@ -74,10 +73,7 @@ fn outcome<T>(
 /// A 4yz that decides nothing.
 pub(super) fn deferred(reply: &Reply) -> Outcome {
     if is_greylisting(reply) {
-        Outcome::inconclusive(
-            "deferred by greylisting",
-            "repeat after the announced time with the same client address, sender and recipient",
-        )
+        Outcome::inconclusive("deferred by greylisting", ASK_AGAIN)
     } else {
         Outcome::inconclusive("refused as temporary", "repeat later")
     }

@@ -42,8 +42,13 @@ pub(super) fn legs(options: &Test) -> [Wanted; 2] {
         }
     };
     let none_given = options.localhost_from.is_none() && options.remote_from.is_none();
+    // A target that is loopback already says which of its addresses is meant.
     let loopback = Target {
-        host: "localhost".into(),
+        host: if options.target.is_loopback() {
+            options.target.host.clone()
+        } else {
+            "localhost".into()
+        },
         ..options.target.clone()
     };
     [

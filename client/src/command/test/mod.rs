@@ -78,6 +78,7 @@ fn facts(options: &Test) -> Result<Facts> {
         local_domains: vec![options.to.domain().to_string()],
         foreign_user: witness.map(|witness| witness.local_part().content().to_owned()),
         foreign_domain: witness.map(|witness| witness.domain().to_string()),
+        witness_ip: options.witness_ip,
         helo_name: options.helo.clone(),
         unknown_user: Some(format!(
             "helo-nx-{}",

@@ -82,6 +82,8 @@ impl<'a> Run<'a> {
                     if let Some(check) = played(&record) {
                         progress.inc(1);
                         progress.set_message(check);
+                    } else if record.text("tag") == Some("waiting") {
+                        progress.set_message(record.text("msg").unwrap_or_default().to_owned());
                     }
                     if result.is_ok() {
                         result = journal.merge(record.clone(), &mut merge);
@@ -192,6 +194,7 @@ fn plan(options: &Test, facts: &Facts, leg: &Wanted) -> Plan {
         operator: options.operator.clone(),
         keep_going: options.keep_going,
         timeout: options.timeout,
+        patience: options.patience,
     }
 }
 
