@@ -12,6 +12,7 @@
 //! | [`address`], [`path`], [`parameter`] | what stands in `MAIL` and `RCPT` |
 //! | [`command`], [`reply`], [`status`] | one line of the client, one reply of the server |
 //! | [`codec`] | lines, dots and chunks, with limits |
+//! | [`content`] | what is odd about mail data, and how servers read it |
 //! | [`extension`] | the table of SMTP extensions, and what each of them says |
 //! | [`proxy`] | the PROXY protocol's header, before all SMTP |
 //! | [`stage`] | which command may follow which |
@@ -49,6 +50,7 @@ pub mod address;
 pub mod check;
 pub mod codec;
 pub mod command;
+pub mod content;
 pub mod deviation;
 pub mod diagnosis;
 pub mod direction;
