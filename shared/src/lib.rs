@@ -39,6 +39,7 @@
 //! | RFC 3207 | STARTTLS | [`session`] |
 //! | RFC 3461 | DSN: RET, ENVID, NOTIFY, ORCPT; xtext | [`extension`], [`parameter`] |
 //! | RFC 4865 | FUTURERELEASE: HOLDFOR, HOLDUNTIL | [`extension`] |
+//! | RFC 4155 | the first line of a message in an mbox | [`message`] |
 //! | RFC 4954 | AUTH, and the parameter of MAIL | [`session`], [`recording`], [`extension`] |
 //! | RFC 6152 | 8BITMIME | [`extension`] |
 //! | RFC 6531 | SMTPUTF8 | [`address`], [`extension`] |
