@@ -9,8 +9,8 @@ use ipnet::IpNet;
 use shared::address::Domain;
 
 use crate::config::{
-    ClientAuth, HeloRule, Limits, ListenSpec, Mailboxes, Options, Protocol, ProxyHeader,
-    Recipients, RelayPolicy, StoreSpec, TlsMode,
+    ClientAuth, HeloRule, Limits, LineEndings, ListenSpec, Mailboxes, Options, Protocol,
+    ProxyHeader, Recipients, RelayPolicy, StoreSpec, TlsMode,
 };
 use crate::inbox::Inbox;
 use crate::policy::persona::{self, Persona};
@@ -43,6 +43,8 @@ pub struct Site {
     pub persona: &'static Persona,
     /// Keeps mail where it is to go.
     pub keeper: Keeper,
+    /// What becomes of bare CR and LF.
+    pub line_endings: LineEndings,
     /// What a client may do.
     pub limits: Limits,
     /// Whose PROXY header is believed.
@@ -208,6 +210,7 @@ impl Settings {
             trusted: options.mynetworks.clone(),
             persona: self.persona,
             keeper: Keeper::new(options, &self.mailboxes()),
+            line_endings: options.line_endings,
             inbox: Inbox::new(in_memory(&options.store), limits.max_memory.0),
             limits,
             proxy_hosts: options.proxy_hosts.clone(),

@@ -17,6 +17,10 @@ pub struct Limits {
     #[arg(long, default_value_t = Octets(50 << 20), value_name = "SIZE")]
     #[serde_as(as = "DisplayFromStr")]
     pub max_size: Octets,
+    /// The longest line of content, its end not counted; longer ones are noted, and
+    /// with this refused
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub max_line: u64,
     /// The most memory for messages that are kept in memory, the oldest go first; and
     /// as much again for messages that are coming in
     #[arg(long, default_value_t = Octets(256 << 20), value_name = "SIZE")]
@@ -109,6 +113,7 @@ impl Limits {
         let forever = |period: Period| Period(or_most(period.0, Duration::MAX));
         Self {
             max_size: Octets(or_most(self.max_size.0, u64::MAX)),
+            max_line: or_most(self.max_line, u64::MAX),
             max_memory: Octets(or_most(self.max_memory.0, u64::MAX)),
             spill: self.spill,
             min_free: self.min_free,

@@ -25,7 +25,7 @@ use toml::{Table, Value};
 pub use limits::Limits;
 pub use listen::{ListenSpec, NoListener, Place, Protocol, ProxyHeader, TlsMode};
 pub use mailboxes::Mailboxes;
-pub use store::{NoStore, StoreSpec, WitnessSpec};
+pub use store::{LineEndings, NoStore, StoreSpec, WitnessSpec};
 
 /// Everything about a server that can be chosen.
 #[serde_as]
@@ -148,6 +148,9 @@ pub struct Options {
     /// hands of the system
     #[arg(long, default_value_t = true, action = ArgAction::Set, value_name = "true|false", hide_possible_values = true)]
     pub fsync: bool,
+    /// What becomes of mail data with a CR or an LF that is not part of CRLF
+    #[arg(long, value_enum, default_value_t = LineEndings::Normalize)]
+    pub line_endings: LineEndings,
     /// The certificate chain for TLS, PEM [default: minted at start]
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     pub tls_cert: Option<PathBuf>,

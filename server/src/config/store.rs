@@ -4,6 +4,9 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
 /// A place for mail, as it is written: `memory:N`, `eml:DIR`, `maildir:DIR`,
 /// `mbox:FILE` or `null`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +26,17 @@ pub enum StoreSpec {
 /// A place for mail to foreign domains: any but memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WitnessSpec(pub StoreSpec);
+
+/// What becomes of mail data with a CR or an LF that is not part of CRLF.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LineEndings {
+    /// It is refused: 550 5.5.2
+    Strict,
+    /// It is kept as it came, and said to be odd. As always, only CRLF dot CRLF is the
+    /// end
+    Normalize,
+}
 
 /// Why a text names no place for mail.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

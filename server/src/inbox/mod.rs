@@ -5,6 +5,7 @@
 //! came before, and wakes those who wait for more.
 
 mod digests;
+mod oddities;
 mod received;
 
 use std::collections::VecDeque;
@@ -14,6 +15,7 @@ use tokio::sync::watch;
 
 use self::digests::Digests;
 
+pub use oddities::{EightBit, Finding, Oddities, Smuggling, Tally};
 pub use received::{Envelope, Place, Received, Recipient};
 
 /// So many accounts are remembered.

@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_with::{DisplayFromStr, serde_as};
 use shared::time::Timestamp;
 
+use super::Oddities;
 use crate::store::mbox;
 
 /// A message that was kept, and what is known about it.
@@ -52,6 +53,8 @@ pub struct Received {
     pub message_id: Option<String>,
     /// The id of an earlier message of this run with the same content.
     pub duplicate_of: Option<String>,
+    /// What is odd about the mail data; only what came by DATA is looked at.
+    pub oddities: Option<Oddities>,
     /// Where it is.
     #[serde(skip)]
     pub place: Place,
@@ -148,6 +151,7 @@ impl Received {
                 .iter()
                 .sum::<usize>()
             + recipients.sum::<usize>()
+            + self.oddities.as_ref().map_or(0, Oddities::weight)
     }
 
     /// How many octets of content it holds in memory.
@@ -191,6 +195,7 @@ impl Received {
             sha256: shared::escape::hex(&sha2::Sha256::digest(content)),
             message_id: None,
             duplicate_of: None,
+            oddities: None,
             place: Place::Nowhere,
             lead: 0,
         }

@@ -1,17 +1,20 @@
 //! The verdict on a message that has come in: refused, or kept and so answered for.
 
+use shared::content::{Examined, Oddity};
+use shared::extension::Body;
 use shared::reply::Reply;
 
 use super::SessionPolicy;
 use super::recipient::Recipient;
 use super::transaction::{Envelope, not_written, too_big};
-use crate::config::Protocol;
-use crate::inbox::{self, Place, Received};
+use crate::config::{LineEndings, Protocol};
+use crate::inbox::{self, EightBit, Oddities, Place, Received};
+use crate::settings::Site;
 use crate::store::{Incoming, Whole};
 
 impl SessionPolicy {
     /// The verdict on a message; in LMTP, one for each recipient.
-    pub(super) async fn end_of_data(&mut self) -> Vec<Reply> {
+    pub(super) async fn end_of_data(&mut self, examined: Option<Examined>) -> Vec<Reply> {
         if self.incoming.is_none() {
             // A single empty chunk may be all there is: BDAT 0 LAST.
             self.begin_chunks();
@@ -30,7 +33,7 @@ impl SessionPolicy {
         self.counts.messages += 1;
         self.counts.junk = 0;
         let verdict = match envelope {
-            Some(envelope) => self.keep(incoming, envelope).await,
+            Some(envelope) => self.keep(incoming, envelope, examined).await,
             None => Reply::of(503, "5.5.1", "MAIL first"),
         };
         self.client.forget_forwarded();
@@ -38,15 +41,23 @@ impl SessionPolicy {
     }
 
     /// The verdict on a message that has come in, which is safe if it is good.
-    async fn keep(&self, incoming: Incoming, envelope: Envelope) -> Reply {
+    async fn keep(
+        &self,
+        incoming: Incoming,
+        envelope: Envelope,
+        examined: Option<Examined>,
+    ) -> Reply {
         if incoming.is_too_big() {
             return too_big();
+        }
+        if let Some(refusal) = examined.as_ref().and_then(|found| self.site.refuses(found)) {
+            return refusal;
         }
         let whole = match incoming.finish() {
             Ok(whole) => whole,
             Err(error) => return not_written(&error),
         };
-        let mut received = self.received(envelope, &whole);
+        let mut received = self.received(envelope, &whole, examined.as_ref());
         match whole.keep(&received).await {
             Ok(place) => {
                 let reply = Reply::of(250, "2.0.0", format!("kept, queued as {}", received.id));
@@ -58,7 +69,8 @@ impl SessionPolicy {
         }
     }
 
-    fn received(&self, envelope: Envelope, whole: &Whole) -> Received {
+    fn received(&self, envelope: Envelope, whole: &Whole, examined: Option<&Examined>) -> Received {
+        let eight_bit = envelope.eight_bit();
         Received {
             id: whole.id.clone(),
             number: 0,
@@ -77,9 +89,41 @@ impl SessionPolicy {
             sha256: whole.sha256.clone(),
             message_id: whole.message_id.clone(),
             duplicate_of: self.site.inbox.earlier(&whole.sha256),
+            oddities: examined.map(|found| Oddities::of(found, eight_bit)),
             place: Place::Nowhere,
             lead: whole.lead(),
         }
+    }
+}
+
+impl Envelope {
+    fn eight_bit(&self) -> EightBit {
+        let parameters = &self.parameters;
+        match parameters.body {
+            Some(Body::EightBitMime | Body::BinaryMime) => EightBit::Declared,
+            _ if parameters.smtputf8 => EightBit::Declared,
+            Some(Body::SevenBit) | None => EightBit::NotDeclared,
+        }
+    }
+}
+
+impl Site {
+    /// What is odd about mail data beyond what is tolerated here.
+    fn refuses(&self, found: &Examined) -> Option<Reply> {
+        if self.line_endings == LineEndings::Strict {
+            let bare = [(Oddity::BareLf, "LF"), (Oddity::BareCr, "CR")];
+            let bare = bare.map(|(oddity, name)| (found.tally(oddity), name));
+            if let Some((tally, name)) = bare.into_iter().find(|(tally, _)| tally.count > 0) {
+                // The words and the status of Postfix (smtpd_forbid_bare_newline).
+                let text = format!("bare {name} received, first at octet {}", tally.first);
+                return Some(Reply::of(550, "5.5.2", text));
+            }
+        }
+        let (longest, most) = (found.longest_line(), self.limits.max_line);
+        (longest > most).then(|| {
+            let text = format!("a line has {longest} octets, and may have {most}");
+            Reply::of(554, "5.6.0", text)
+        })
     }
 }
 
