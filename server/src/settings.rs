@@ -2,19 +2,19 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use driver::sasl::{Accounts, NameCase};
 use driver::tls::{Clients, ServerConfig};
 use ipnet::IpNet;
 use shared::address::Domain;
 
 use crate::config::{
-    ClientAuth, HeloRule, Limits, ListenSpec, Mailboxes, Options, Protocol, ProxyHeader,
-    Recipients, RelayPolicy, TlsMode,
+    ClientAuth, HeloRule, Limits, LineEndings, ListenSpec, Mailboxes, Options, Protocol,
+    ProxyHeader, Recipients, RelayPolicy, StoreSpec, TlsMode,
 };
 use crate::inbox::Inbox;
 use crate::policy::persona::{self, Persona};
-use crate::store::Store;
+use crate::store::Keeper;
 
 /// Everything a session needs to know, shared by all.
 #[derive(Debug)]
@@ -41,10 +41,10 @@ pub struct Site {
     pub trusted: Vec<IpNet>,
     /// In which way it is wrong.
     pub persona: &'static Persona,
-    /// Where mail for users goes.
-    pub store: Store,
-    /// Where mail for foreign domains goes.
-    pub witness: Store,
+    /// Keeps mail where it is to go.
+    pub keeper: Keeper,
+    /// What becomes of bare CR and LF.
+    pub line_endings: LineEndings,
     /// What a client may do.
     pub limits: Limits,
     /// Whose PROXY header is believed.
@@ -119,14 +119,6 @@ pub struct Settings {
     senders: Option<Mailboxes>,
 }
 
-impl Site {
-    /// Makes the places for mail, where they are missing.
-    pub fn prepare_stores(&self) -> Result<()> {
-        self.store.prepare().context("preparing --store")?;
-        self.witness.prepare().context("preparing --witness")
-    }
-}
-
 impl Settings {
     /// Checks the options.
     pub fn resolve(options: Options) -> Result<Self> {
@@ -138,6 +130,12 @@ impl Settings {
         };
         if options.listen.is_empty() {
             bail!("there is nothing to listen on");
+        }
+        if let (StoreSpec::Mbox(store), StoreSpec::Mbox(witness)) =
+            (&options.store, &options.witness.0)
+            && std::path::absolute(store)? == std::path::absolute(witness)?
+        {
+            bail!("store and witness cannot be the same mbox");
         }
         let ports: Vec<Port> = options
             .listen
@@ -193,6 +191,7 @@ impl Settings {
             options.local_domain.clone()
         };
         let users = options.user.iter().map(|user| user.to_lowercase());
+        let limits = options.limits.clone().with_none_as_most();
         Site {
             hostname: options.hostname.clone(),
             local_domains,
@@ -210,9 +209,10 @@ impl Settings {
             },
             trusted: options.mynetworks.clone(),
             persona: self.persona,
-            store: Store::new(&options.store, &self.mailboxes()),
-            witness: Store::new(&options.witness, &[]),
-            limits: options.limits.clone().with_none_as_most(),
+            keeper: Keeper::new(options, &self.mailboxes()),
+            line_endings: options.line_endings,
+            inbox: Inbox::new(in_memory(&options.store), limits.max_memory.0),
+            limits,
             proxy_hosts: options.proxy_hosts.clone(),
             xclient_hosts: options.xclient_hosts.clone(),
             xforward_hosts: options.xforward_hosts.clone(),
@@ -221,7 +221,6 @@ impl Settings {
             strict: options.strict,
             ports: self.ports.clone(),
             tls: self.tls.clone(),
-            inbox: Inbox::default(),
         }
     }
 }
@@ -310,4 +309,12 @@ fn account_names(accounts: Option<&Accounts>) -> impl Iterator<Item = String> {
 fn local_part(name: &str) -> &str {
     name.rsplit_once('@')
         .map_or(name, |(local_part, _)| local_part)
+}
+
+/// How many messages are kept in memory.
+fn in_memory(store: &StoreSpec) -> usize {
+    match store {
+        StoreSpec::Memory(count) => *count,
+        StoreSpec::Eml(_) | StoreSpec::Maildir(_) | StoreSpec::Mbox(_) | StoreSpec::Null => 0,
+    }
 }

@@ -15,7 +15,7 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result};
 use clap::parser::ValueSource;
-use clap::{ArgMatches, Args, Parser, ValueEnum};
+use clap::{ArgAction, ArgMatches, Args, Parser, ValueEnum};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use serde_with::{DisplayFromStr, serde_as};
@@ -25,7 +25,7 @@ use toml::{Table, Value};
 pub use limits::Limits;
 pub use listen::{ListenSpec, NoListener, Place, Protocol, ProxyHeader, TlsMode};
 pub use mailboxes::Mailboxes;
-pub use store::{NoStore, StoreSpec};
+pub use store::{LineEndings, NoStore, StoreSpec, WitnessSpec};
 
 /// Everything about a server that can be chosen.
 #[serde_as]
@@ -126,15 +126,31 @@ pub struct Options {
     /// Be wrong in this way (see `helo-server personas`)
     #[arg(long, default_value = "honest", value_name = "NAME")]
     pub persona: String,
-    /// Keep mail here: null, or maildir:DIR with a Maildir for each user
-    #[arg(long, default_value = "null", value_name = "WHERE")]
+    /// Keep mail for users here: the newest N in memory (1000 if no N is given); in a
+    /// directory with NAME.eml and NAME.json for each message; in a directory with a
+    /// Maildir for each user; in an mbox; or nowhere
+    #[arg(
+        long,
+        default_value = "memory",
+        value_name = "memory[:N]|eml:DIR|maildir:DIR|mbox:FILE|null"
+    )]
     #[serde_as(as = "DisplayFromStr")]
     pub store: StoreSpec,
-    /// Keep what was accepted for foreign domains in this Maildir, instead of
-    /// discarding it
-    #[arg(long, default_value = "null", value_name = "maildir:DIR")]
+    /// Keep here what was accepted for foreign domains, instead of discarding it
+    #[arg(
+        long,
+        default_value = "null",
+        value_name = "eml:DIR|maildir:DIR|mbox:FILE|null"
+    )]
     #[serde_as(as = "DisplayFromStr")]
-    pub witness: StoreSpec,
+    pub witness: WitnessSpec,
+    /// Say that a message is kept only when it is on the disk, and not just in the
+    /// hands of the system
+    #[arg(long, default_value_t = true, action = ArgAction::Set, value_name = "true|false", hide_possible_values = true)]
+    pub fsync: bool,
+    /// What becomes of mail data with a CR or an LF that is not part of CRLF
+    #[arg(long, value_enum, default_value_t = LineEndings::Normalize)]
+    pub line_endings: LineEndings,
     /// The certificate chain for TLS, PEM [default: minted at start]
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     pub tls_cert: Option<PathBuf>,

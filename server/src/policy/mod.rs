@@ -7,6 +7,7 @@ pub mod persona;
 mod recipient;
 mod session;
 mod transaction;
+mod verdict;
 
 pub use session::{Served, SessionPolicy};
 
