@@ -2,7 +2,7 @@
 //!
 //! It is honest unless asked to be otherwise, and it never relays: there is no
 //! code in it that opens an SMTP connection. What it accepts for foreign domains
-//! is recorded, and kept in the witness Maildir if one is named.
+//! is recorded, and kept by the witness if there is one.
 //!
 //! [`cli`] and [`config`] are what the user may say, [`settings`] what it means,
 //! [`listener`] accepts connections, [`policy`] decides what each command is

@@ -59,7 +59,7 @@ async fn serve(settings: &Settings) -> Result<(), Stopped> {
     let mut listeners = bind(&options.listen).map_err(Stopped::with(3))?;
     driver::process::become_user(options.run_as.as_deref()).map_err(Stopped::with(2))?;
     let site = settings.site();
-    site.prepare_stores().map_err(Stopped::with(6))?;
+    site.keeper.prepare().map_err(Stopped::with(6))?;
     let journal = open_journal(options).map_err(Stopped::with(6))?;
     listeners
         .announce(options.ready_file.as_deref())

@@ -2,18 +2,19 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use driver::sasl::{Accounts, NameCase};
 use driver::tls::{Clients, ServerConfig};
 use ipnet::IpNet;
 use shared::address::Domain;
 
 use crate::config::{
-    ClientAuth, Limits, ListenSpec, Options, Protocol, ProxyHeader, RelayPolicy, TlsMode,
+    ClientAuth, HeloRule, Limits, LineEndings, ListenSpec, Mailboxes, Options, Protocol,
+    ProxyHeader, Recipients, RelayPolicy, StoreSpec, TlsMode,
 };
 use crate::inbox::Inbox;
 use crate::policy::persona::{self, Persona};
-use crate::store::Store;
+use crate::store::Keeper;
 
 /// Everything a session needs to know, shared by all.
 #[derive(Debug)]
@@ -26,6 +27,12 @@ pub struct Site {
     pub relay_domains: Vec<Domain>,
     /// Its users, in lower case.
     pub users: Vec<String>,
+    /// Which mailboxes the local domains have.
+    pub recipients: Known,
+    /// The reverse-paths that are taken; none for all of them.
+    pub senders: Option<Mailboxes>,
+    /// What a client may call itself.
+    pub helo: HeloRule,
     /// Who may prove to be whom; none if nobody can.
     pub accounts: Option<Arc<Accounts>>,
     /// By which mechanisms.
@@ -34,10 +41,10 @@ pub struct Site {
     pub trusted: Vec<IpNet>,
     /// In which way it is wrong.
     pub persona: &'static Persona,
-    /// Where mail for users goes.
-    pub store: Store,
-    /// Where mail for foreign domains goes.
-    pub witness: Store,
+    /// Keeps mail where it is to go.
+    pub keeper: Keeper,
+    /// What becomes of bare CR and LF.
+    pub line_endings: LineEndings,
     /// What a client may do.
     pub limits: Limits,
     /// Whose PROXY header is believed.
@@ -58,6 +65,17 @@ pub struct Site {
     pub tls: Option<Arc<ServerConfig>>,
     /// What was received.
     pub inbox: Inbox,
+}
+
+/// Which mailboxes the local domains have.
+#[derive(Clone, Debug)]
+pub enum Known {
+    /// Those of the users.
+    Users,
+    /// Any.
+    Any,
+    /// These, and those that every domain must have.
+    Listed(Mailboxes),
 }
 
 /// The AUTH mechanisms that were chosen; none for those that are safe.
@@ -97,14 +115,8 @@ pub struct Settings {
     ports: Vec<Port>,
     tls: Option<Arc<ServerConfig>>,
     accounts: Option<Arc<Accounts>>,
-}
-
-impl Site {
-    /// Makes the places for mail, where they are missing.
-    pub fn prepare_stores(&self) -> Result<()> {
-        self.store.prepare().context("preparing --store")?;
-        self.witness.prepare().context("preparing --witness")
-    }
+    recipients: Known,
+    senders: Option<Mailboxes>,
 }
 
 impl Settings {
@@ -119,6 +131,12 @@ impl Settings {
         if options.listen.is_empty() {
             bail!("there is nothing to listen on");
         }
+        if let (StoreSpec::Mbox(store), StoreSpec::Mbox(witness)) =
+            (&options.store, &options.witness.0)
+            && std::path::absolute(store)? == std::path::absolute(witness)?
+        {
+            bail!("store and witness cannot be the same mbox");
+        }
         let ports: Vec<Port> = options
             .listen
             .iter()
@@ -131,12 +149,24 @@ impl Settings {
                 bail!("there is no AUTH mechanism '{name}'");
             }
         }
+        let recipients = match &options.recipients {
+            Recipients::Users => Known::Users,
+            Recipients::Any => Known::Any,
+            Recipients::Listed(path) => Known::Listed(Mailboxes::read(path)?),
+        };
+        let senders = options
+            .senders
+            .as_deref()
+            .map(Mailboxes::read)
+            .transpose()?;
         Ok(Self {
             options,
             persona,
             ports,
             tls,
             accounts,
+            recipients,
+            senders,
         })
     }
 
@@ -145,6 +175,10 @@ impl Settings {
         let own = self.options.user.iter().map(|user| user.to_lowercase());
         own.chain(account_names(self.accounts.as_deref()))
             .chain(crate::policy::ALWAYS.map(str::to_owned))
+            .chain(match self.recipients {
+                Known::Users => None,
+                Known::Any | Known::Listed(_) => Some(crate::policy::CATCH_ALL.to_owned()),
+            })
             .collect()
     }
 
@@ -157,6 +191,7 @@ impl Settings {
             options.local_domain.clone()
         };
         let users = options.user.iter().map(|user| user.to_lowercase());
+        let limits = options.limits.clone().with_none_as_most();
         Site {
             hostname: options.hostname.clone(),
             local_domains,
@@ -164,6 +199,9 @@ impl Settings {
             users: users
                 .chain(account_names(self.accounts.as_deref()))
                 .collect(),
+            recipients: self.recipients.clone(),
+            senders: self.senders.clone(),
+            helo: options.helo,
             accounts: self.accounts.clone(),
             mechanisms: Mechanisms {
                 in_clear: options.auth_mechs.clone(),
@@ -171,9 +209,10 @@ impl Settings {
             },
             trusted: options.mynetworks.clone(),
             persona: self.persona,
-            store: Store::new(&options.store, &self.mailboxes()),
-            witness: Store::new(&options.witness, &[]),
-            limits: options.limits.clone().with_none_as_most(),
+            keeper: Keeper::new(options, &self.mailboxes()),
+            line_endings: options.line_endings,
+            inbox: Inbox::new(in_memory(&options.store), limits.max_memory.0),
+            limits,
             proxy_hosts: options.proxy_hosts.clone(),
             xclient_hosts: options.xclient_hosts.clone(),
             xforward_hosts: options.xforward_hosts.clone(),
@@ -182,7 +221,6 @@ impl Settings {
             strict: options.strict,
             ports: self.ports.clone(),
             tls: self.tls.clone(),
-            inbox: Inbox::default(),
         }
     }
 }
@@ -271,4 +309,12 @@ fn account_names(accounts: Option<&Accounts>) -> impl Iterator<Item = String> {
 fn local_part(name: &str) -> &str {
     name.rsplit_once('@')
         .map_or(name, |(local_part, _)| local_part)
+}
+
+/// How many messages are kept in memory.
+fn in_memory(store: &StoreSpec) -> usize {
+    match store {
+        StoreSpec::Memory(count) => *count,
+        StoreSpec::Eml(_) | StoreSpec::Maildir(_) | StoreSpec::Mbox(_) | StoreSpec::Null => 0,
+    }
 }

@@ -221,7 +221,7 @@ fn what_is_too_big_is_heard_out_refused_and_gone() {
 #[test]
 fn what_is_broken_off_leaves_nothing_behind() {
     let dir = scratch();
-    let server = Server::start(dir.path(), &[]);
+    let server = Server::start(dir.path(), &["--spill", "1K"]);
     for reset in [false, true] {
         let mut tcp = server.after(&TO_ANNA);
         tcp.write_all(&b"half of a message\r\n".repeat(10_000))

@@ -153,3 +153,74 @@ fn foreign_mail_of_trusted_clients_is_discarded_or_kept_by_the_witness() {
     let message = contents(&witness.join("new")).remove(0);
     assert!(message.ends_with(b"\r\nforeign\r\n"));
 }
+
+#[test]
+fn mailboxes_senders_and_names_can_be_listed() {
+    let dir = scratch();
+    let (recipients, senders) = (dir.path().join("recipients"), dir.path().join("senders"));
+    std::fs::write(&recipients, "guest@local.test\n").unwrap();
+    std::fs::write(&senders, "@friends.test\nboss@c.test # the boss\n").unwrap();
+    let server = Server::start(
+        dir.path(),
+        &[
+            "--recipients",
+            recipients.to_str().unwrap(),
+            "--senders",
+            senders.to_str().unwrap(),
+            "--helo",
+            "fqdn",
+        ],
+    );
+    for (name, answer) in [
+        ("c_d", "504"),
+        ("localhost", "504"),
+        ("[127.0.0.1]", "250"),
+        ("[IPv6:::1]", "250"),
+        ("[here]", "504"),
+        ("c.test", "250"),
+    ] {
+        let mut tcp = server.greeted();
+        for verb in ["HELO", "EHLO"] {
+            let got = say(&mut tcp, &format!("{verb} {name}\r\n"));
+            assert!(got.starts_with(answer), "{verb} {name}: {got}");
+        }
+    }
+    for (sender, answer) in [
+        ("", "250"),
+        ("Any@Friends.test", "250"),
+        ("boss@c.test", "250"),
+        ("clerk@c.test", "550 5.7.1"),
+    ] {
+        let mut tcp = server.after(&["EHLO c.test"]);
+        let got = say(&mut tcp, &format!("MAIL FROM:<{sender}>\r\n"));
+        assert!(got.starts_with(answer), "{sender}: {got}");
+    }
+    for (recipient, answer) in [
+        ("Guest@Local.test", "250"),
+        ("anna@local.test", "250"),
+        ("postmaster@local.test", "250"),
+        ("other@local.test", "550 5.1.1"),
+    ] {
+        let mut tcp = server.after(&["EHLO c.test", "MAIL FROM:<boss@c.test>"]);
+        let got = say(&mut tcp, &format!("RCPT TO:<{recipient}>\r\n"));
+        assert!(got.starts_with(answer), "{recipient}: {got}");
+    }
+}
+
+#[test]
+fn any_mailbox_of_a_local_domain_exists_if_asked_for() {
+    let dir = scratch();
+    let server = Server::start(dir.path(), &["--recipients", "any"]);
+    let mut tcp = server.after(&[
+        "EHLO c.test",
+        "MAIL FROM:<a@c.test>",
+        "RCPT TO:<\"../../who\"@local.test>",
+        "RCPT TO:<ever@local.test>",
+        "DATA",
+    ]);
+    assert!(say(&mut tcp, "hello\r\n.\r\n").starts_with("250"));
+    assert_eq!(server.kept("catchall").len(), 1);
+    let mut tcp = server.after(&["EHLO c.test", "MAIL FROM:<a@c.test>"]);
+    let percent = "RCPT TO:<w%elsewhere.test@local.test>\r\n";
+    assert!(say(&mut tcp, percent).starts_with("250"));
+}

@@ -12,6 +12,7 @@
 //! | [`address`], [`path`], [`parameter`] | what stands in `MAIL` and `RCPT` |
 //! | [`command`], [`reply`], [`status`] | one line of the client, one reply of the server |
 //! | [`codec`] | lines, dots and chunks, with limits |
+//! | [`content`] | what is odd about mail data, and how servers read it |
 //! | [`extension`] | the table of SMTP extensions, and what each of them says |
 //! | [`proxy`] | the PROXY protocol's header, before all SMTP |
 //! | [`stage`] | which command may follow which |
@@ -38,6 +39,7 @@
 //! | RFC 3207 | STARTTLS | [`session`] |
 //! | RFC 3461 | DSN: RET, ENVID, NOTIFY, ORCPT; xtext | [`extension`], [`parameter`] |
 //! | RFC 4865 | FUTURERELEASE: HOLDFOR, HOLDUNTIL | [`extension`] |
+//! | RFC 4155 | the first line of a message in an mbox | [`message`] |
 //! | RFC 4954 | AUTH, and the parameter of MAIL | [`session`], [`recording`], [`extension`] |
 //! | RFC 6152 | 8BITMIME | [`extension`] |
 //! | RFC 6531 | SMTPUTF8 | [`address`], [`extension`] |
@@ -49,6 +51,7 @@ pub mod address;
 pub mod check;
 pub mod codec;
 pub mod command;
+pub mod content;
 pub mod deviation;
 pub mod diagnosis;
 pub mod direction;

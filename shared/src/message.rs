@@ -145,9 +145,24 @@ pub fn rfc5322_date(at: Timestamp) -> String {
     chrono::DateTime::from_timestamp_nanos(nanos).to_rfc2822()
 }
 
+/// A date as in `Tue Nov 24 12:00:00 2026`, UTC: the form of C's `asctime`, which
+/// the first line of a message in an mbox has (RFC 4155).
+pub fn asctime(at: Timestamp) -> String {
+    let nanos = i64::try_from(at.nanos()).unwrap_or(i64::MAX);
+    let time = chrono::DateTime::from_timestamp_nanos(nanos);
+    time.format("%a %b %e %H:%M:%S %Y").to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn mbox_dates_are_of_one_width() {
+        let at = |text: &str| asctime(text.parse().unwrap());
+        assert_eq!(at("2026-11-24T12:00:01Z"), "Tue Nov 24 12:00:01 2026");
+        assert_eq!(at("2026-01-02T03:04:05Z"), "Fri Jan  2 03:04:05 2026");
+    }
 
     #[test]
     fn dates_are_those_of_the_calendar() {

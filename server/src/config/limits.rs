@@ -17,6 +17,24 @@ pub struct Limits {
     #[arg(long, default_value_t = Octets(50 << 20), value_name = "SIZE")]
     #[serde_as(as = "DisplayFromStr")]
     pub max_size: Octets,
+    /// The longest line of content, its end not counted; longer ones are noted, and
+    /// with this refused
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub max_line: u64,
+    /// The most memory for messages that are kept in memory, the oldest go first; and
+    /// as much again for messages that are coming in
+    #[arg(long, default_value_t = Octets(256 << 20), value_name = "SIZE")]
+    #[serde_as(as = "DisplayFromStr")]
+    pub max_memory: Octets,
+    /// A message larger than this is held in a file while it comes in, if it goes to
+    /// files; with 0 every one is
+    #[arg(long, default_value_t = Octets(256 << 10), value_name = "SIZE")]
+    #[serde_as(as = "DisplayFromStr")]
+    pub spill: Octets,
+    /// The least room on the disk, if mail goes to files: with less, none is taken
+    #[arg(long, default_value_t = Octets(64 << 20), value_name = "SIZE")]
+    #[serde_as(as = "DisplayFromStr")]
+    pub min_free: Octets,
     /// The most recipients of one message (RFC 5321 §4.5.3.1.8 asks for 100)
     #[arg(long, default_value_t = 1000, value_name = "N")]
     pub max_recipients: usize,
@@ -95,6 +113,10 @@ impl Limits {
         let forever = |period: Period| Period(or_most(period.0, Duration::MAX));
         Self {
             max_size: Octets(or_most(self.max_size.0, u64::MAX)),
+            max_line: or_most(self.max_line, u64::MAX),
+            max_memory: Octets(or_most(self.max_memory.0, u64::MAX)),
+            spill: self.spill,
+            min_free: self.min_free,
             max_recipients: or_most(self.max_recipients, usize::MAX),
             max_messages: or_most(self.max_messages, u64::MAX),
             max_errors: or_most(self.max_errors, u32::MAX),

@@ -3,15 +3,19 @@
 
 mod limits;
 mod listen;
+mod mailboxes;
 mod store;
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use anyhow::{Context, Result};
 use clap::parser::ValueSource;
-use clap::{ArgMatches, Args, Parser, ValueEnum};
+use clap::{ArgAction, ArgMatches, Args, Parser, ValueEnum};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use serde_with::{DisplayFromStr, serde_as};
@@ -20,7 +24,8 @@ use toml::{Table, Value};
 
 pub use limits::Limits;
 pub use listen::{ListenSpec, NoListener, Place, Protocol, ProxyHeader, TlsMode};
-pub use store::{NoStore, StoreSpec};
+pub use mailboxes::Mailboxes;
+pub use store::{LineEndings, NoStore, StoreSpec, WitnessSpec};
 
 /// Everything about a server that can be chosen.
 #[serde_as]
@@ -57,6 +62,18 @@ pub struct Options {
     /// abuse always exist
     #[arg(short, long, value_name = "NAME")]
     pub user: Vec<String>,
+    /// Which mailboxes the local domains have: those of the users, any at all, or those
+    /// of this list, with a mailbox or @DOMAIN a line
+    #[arg(long, default_value = "users", value_name = "users|any|FILE")]
+    #[serde_as(as = "DisplayFromStr")]
+    pub recipients: Recipients,
+    /// Take mail from these reverse-paths alone: a list with a mailbox or @DOMAIN a
+    /// line. The null reverse-path is always taken
+    #[arg(long, value_name = "FILE")]
+    pub senders: Option<PathBuf>,
+    /// What a client may call itself in EHLO and HELO
+    #[arg(long, value_enum, default_value_t = HeloRule::Any)]
+    pub helo: HeloRule,
     /// Clients that are trusted to send to foreign domains
     #[arg(long, default_value = "127.0.0.0/8,::1", value_delimiter = ',', value_name = "CIDR,…", value_parser = network)]
     #[serde(deserialize_with = "networks")]
@@ -109,15 +126,31 @@ pub struct Options {
     /// Be wrong in this way (see `helo-server personas`)
     #[arg(long, default_value = "honest", value_name = "NAME")]
     pub persona: String,
-    /// Keep mail here: null, or maildir:DIR with a Maildir for each user
-    #[arg(long, default_value = "null", value_name = "WHERE")]
+    /// Keep mail for users here: the newest N in memory (1000 if no N is given); in a
+    /// directory with NAME.eml and NAME.json for each message; in a directory with a
+    /// Maildir for each user; in an mbox; or nowhere
+    #[arg(
+        long,
+        default_value = "memory",
+        value_name = "memory[:N]|eml:DIR|maildir:DIR|mbox:FILE|null"
+    )]
     #[serde_as(as = "DisplayFromStr")]
     pub store: StoreSpec,
-    /// Keep what was accepted for foreign domains in this Maildir, instead of
-    /// discarding it
-    #[arg(long, default_value = "null", value_name = "maildir:DIR")]
+    /// Keep here what was accepted for foreign domains, instead of discarding it
+    #[arg(
+        long,
+        default_value = "null",
+        value_name = "eml:DIR|maildir:DIR|mbox:FILE|null"
+    )]
     #[serde_as(as = "DisplayFromStr")]
-    pub witness: StoreSpec,
+    pub witness: WitnessSpec,
+    /// Say that a message is kept only when it is on the disk, and not just in the
+    /// hands of the system
+    #[arg(long, default_value_t = true, action = ArgAction::Set, value_name = "true|false", hide_possible_values = true)]
+    pub fsync: bool,
+    /// What becomes of mail data with a CR or an LF that is not part of CRLF
+    #[arg(long, value_enum, default_value_t = LineEndings::Normalize)]
+    pub line_endings: LineEndings,
     /// The certificate chain for TLS, PEM [default: minted at start]
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     pub tls_cert: Option<PathBuf>,
@@ -160,6 +193,51 @@ pub enum RelayPolicy {
     Auth,
     /// Everybody
     Open,
+}
+
+/// Which mailboxes the local domains have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Recipients {
+    /// Those of the users.
+    Users,
+    /// Any.
+    Any,
+    /// Those of the list in this file.
+    Listed(PathBuf),
+}
+
+impl FromStr for Recipients {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(match text {
+            "users" => Self::Users,
+            "any" => Self::Any,
+            path => Self::Listed(path.into()),
+        })
+    }
+}
+
+impl fmt::Display for Recipients {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Users => f.write_str("users"),
+            Self::Any => f.write_str("any"),
+            Self::Listed(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// What a client may call itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HeloRule {
+    /// Anything
+    Any,
+    /// A domain or an address literal (RFC 5321 §4.1.1.1)
+    Valid,
+    /// A domain of two labels at least, or an address literal
+    Fqdn,
 }
 
 /// Whether clients are asked for a certificate.

@@ -1,10 +1,11 @@
 //! EHLO, HELO and LHLO: who the client says it is, and what it is offered.
 
+use shared::address::Domain;
 use shared::extension::{AnnouncedLimits, HoldLimits, Offered, Xclient, Xforward};
 use shared::reply::{Reply, ReplyCode};
 
 use super::SessionPolicy;
-use crate::config::{Protocol, TlsMode};
+use crate::config::{HeloRule, Protocol, TlsMode};
 
 /// For how long FUTURERELEASE lets a message be held: a day, in seconds.
 const HOLD: u32 = 86_400;
@@ -22,6 +23,9 @@ pub(super) struct Helo {
 
 impl SessionPolicy {
     pub(super) fn hello(&mut self, name: &str, extended: bool) -> Reply {
+        if let Some(objection) = self.name_objection(name) {
+            return objection;
+        }
         self.abandon();
         let name = presentable(name);
         let greeting = match self.client.address() {
@@ -40,6 +44,26 @@ impl SessionPolicy {
                 let all = std::iter::once(greeting).chain(lines);
                 Reply::multi(code, all)
             }
+        }
+    }
+
+    /// What there is against what a client calls itself.
+    fn name_objection(&self, name: &str) -> Option<Reply> {
+        let domain: Option<Domain> = name.parse().ok();
+        let is_literal = name.starts_with('[');
+        let full = domain.is_some() && (is_literal || name.trim_end_matches('.').contains('.'));
+        match self.site.helo {
+            HeloRule::Valid if domain.is_none() => Some(Reply::of(
+                501,
+                "5.5.4",
+                "that is neither a domain nor an address literal",
+            )),
+            HeloRule::Fqdn if !full => Some(Reply::of(
+                504,
+                "5.5.2",
+                "a fully qualified domain name is needed",
+            )),
+            _ => None,
         }
     }
 

@@ -6,10 +6,10 @@ use shared::address::{Domain, Mailbox};
 use shared::path::ForwardPath;
 use shared::reply::Reply;
 
-use super::ALWAYS;
 use super::persona::Relays;
+use super::{ALWAYS, CATCH_ALL};
 use crate::config::RelayPolicy;
-use crate::settings::Site;
+use crate::settings::{Known, Site};
 
 /// A recipient that was taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,10 +57,22 @@ impl Site {
         }
         match self.user(mailbox) {
             Some(user) => Ok(Recipient::Local { user }),
+            None if self.takes(mailbox) => Ok(Recipient::Local {
+                user: CATCH_ALL.into(),
+            }),
             None if self.persona.relays == Relays::ForAnyone && routes_elsewhere(mailbox) => {
                 Ok(Recipient::Foreign)
             }
             None => Err(Reply::of(550, "5.1.1", "no such mailbox here")),
+        }
+    }
+
+    /// A mailbox of no user exists all the same.
+    fn takes(&self, mailbox: &Mailbox) -> bool {
+        match &self.recipients {
+            Known::Users => false,
+            Known::Any => true,
+            Known::Listed(list) => list.contain(mailbox),
         }
     }
 

@@ -272,7 +272,7 @@ impl Policy for SessionPolicy {
             Asked::Sasl(line) => self.go_on_with_auth(&line).await,
             Asked::EndOfData { last: false } => self.end_of_chunk(),
             Asked::EndOfData { last: true } => {
-                let replies = self.end_of_data().await;
+                let replies = self.end_of_data(session.examined()).await;
                 if replies.iter().any(|one| one.code().is_refusal()) {
                     self.error();
                 }

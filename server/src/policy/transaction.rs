@@ -1,6 +1,6 @@
-//! One transaction: MAIL, RCPT, DATA, and the verdict on the message.
+//! One transaction: MAIL, RCPT, DATA and the content.
 
-use shared::extension::{Body, MailParameters, Offered, RcptParameters};
+use shared::extension::{Body, MailParameters, Offered, RcptParameters, Size};
 use shared::parameter::Parameters;
 use shared::path::{ForwardPath, ReversePath};
 use shared::reply::Reply;
@@ -9,23 +9,22 @@ use super::SessionPolicy;
 use super::hello::presentable;
 use super::recipient::{Asking, Recipient};
 use crate::config::Protocol;
-use crate::inbox::{self, Received};
-use crate::store::{Incoming, Kept, Trace};
+use crate::store::{Incoming, Trace};
 
 /// The envelope of the transaction under way.
 #[derive(Debug)]
 pub(super) struct Envelope {
-    reverse_path: ReversePath,
-    parameters: MailParameters,
-    recipients: Vec<Taken>,
+    pub(super) reverse_path: ReversePath,
+    pub(super) parameters: MailParameters,
+    pub(super) recipients: Vec<Taken>,
 }
 
 /// A recipient that was taken.
 #[derive(Debug)]
-struct Taken {
-    forward_path: ForwardPath,
-    parameters: RcptParameters,
-    recipient: Recipient,
+pub(super) struct Taken {
+    pub(super) forward_path: ForwardPath,
+    pub(super) parameters: RcptParameters,
+    pub(super) recipient: Recipient,
 }
 
 impl SessionPolicy {
@@ -40,6 +39,14 @@ impl SessionPolicy {
         let mailbox = reverse_path.mailbox();
         if !parameters.smtputf8 && mailbox.is_some_and(|mailbox| !mailbox.is_ascii()) {
             return needs_smtputf8();
+        }
+        let senders = self.site.senders.as_ref();
+        if mailbox.is_some_and(|mailbox| senders.is_some_and(|list| !list.contain(mailbox))) {
+            return Reply::of(550, "5.7.1", "that sender is not taken here");
+        }
+        let declared = parameters.size.map_or(0, Size::octets);
+        if !self.site.keeper.has_room(declared) {
+            return no_room();
         }
         self.envelope = Some(Envelope {
             reverse_path: reverse_path.clone(),
@@ -121,7 +128,7 @@ impl SessionPolicy {
         }
     }
 
-    fn begin_chunks(&mut self) {
+    pub(super) fn begin_chunks(&mut self) {
         let has_recipients = |one: &Envelope| !one.recipients.is_empty();
         let may = self.offers("CHUNKING") && self.envelope.as_ref().is_some_and(has_recipients);
         if may && self.refused_chunk.is_none() {
@@ -149,7 +156,7 @@ impl SessionPolicy {
     }
 
     /// Why there is no place for a chunk.
-    fn no_chunk(&mut self) -> Reply {
+    pub(super) fn no_chunk(&mut self) -> Reply {
         if let Some(reply) = self.refused_chunk.take() {
             self.abandon();
             return reply;
@@ -183,16 +190,15 @@ impl SessionPolicy {
             hostname: self.site.hostname.to_string(),
             at: self.clock.now(),
         };
-        let witness = foreign.then_some(&self.site.witness);
-        let most = self.site.limits.max_size.0;
-        Incoming::begin(&self.site.store, &users, witness, &trace, most).map_err(|error| {
-            tracing::error!("cannot take mail: {error:#}");
-            Reply::of(452, "4.3.1", "the mail store cannot be written")
-        })
+        if !self.site.keeper.has_room(0) {
+            return Err(no_room());
+        }
+        Incoming::begin(&self.site.keeper, &users, foreign, &trace)
+            .map_err(|error| not_written(&error))
     }
 
     /// The keyword of RFC 3848 and RFC 6531 §4.3.
-    fn protocol(&self, smtputf8: bool) -> &'static str {
+    pub(super) fn protocol(&self, smtputf8: bool) -> &'static str {
         let lmtp = self.port.protocol == Protocol::Lmtp;
         let (tls, auth) = (self.in_tls, self.is_authenticated());
         if !self.is_extended() {
@@ -218,72 +224,6 @@ impl SessionPolicy {
         }
     }
 
-    /// The verdict on a message; in LMTP, one for each recipient.
-    pub(super) async fn end_of_data(&mut self) -> Vec<Reply> {
-        if self.incoming.is_none() {
-            // A single empty chunk may be all there is: BDAT 0 LAST.
-            self.begin_chunks();
-        }
-        let recipients = self.envelope.as_ref();
-        let recipients = recipients.map_or(0, |envelope| envelope.recipients.len());
-        let replies = match self.port.protocol {
-            Protocol::Lmtp => recipients.max(1),
-            Protocol::Smtp | Protocol::Submission => 1,
-        };
-        let Some(incoming) = self.incoming.take() else {
-            // A refused chunk leaves a transaction without recipients as it was.
-            return vec![self.no_chunk(); replies];
-        };
-        let envelope = self.envelope.take();
-        self.counts.messages += 1;
-        self.counts.junk = 0;
-        let verdict = self.keep(incoming, envelope).await;
-        self.client.forget_forwarded();
-        vec![verdict; replies]
-    }
-
-    async fn keep(&self, incoming: Incoming, envelope: Option<Envelope>) -> Reply {
-        let Some(envelope) = envelope else {
-            return Reply::of(503, "5.5.1", "MAIL first");
-        };
-        if incoming.is_too_big() {
-            return too_big();
-        }
-        match incoming.keep().await {
-            Ok(kept) => {
-                let id = kept.id.clone();
-                self.site.inbox.add(self.received(envelope, kept));
-                Reply::of(250, "2.0.0", format!("kept, queued as {id}"))
-            }
-            Err(error) => {
-                tracing::error!("cannot keep a message: {error:#}");
-                Reply::of(452, "4.3.1", "the mail store cannot be written")
-            }
-        }
-    }
-
-    fn received(&self, envelope: Envelope, kept: Kept) -> Received {
-        let protocol = self.protocol(envelope.parameters.smtputf8);
-        Received {
-            id: kept.id,
-            number: 0,
-            session: self.session,
-            listener: self.port.name.clone(),
-            at: self.clock.now(),
-            client: self.client.address(),
-            forwarded: self.client.forwarded(),
-            helo: self.helo.as_ref().map(|helo| helo.name.clone()),
-            protocol,
-            envelope: envelope.into(),
-            tls: self.tls_version.clone(),
-            auth: self.auth.identity.as_ref().map(|one| one.authcid.clone()),
-            mechanism: self.auth.identity.as_ref().map(|one| one.mechanism),
-            octets: kept.octets,
-            sha256: kept.sha256,
-            place: kept.place,
-        }
-    }
-
     /// Ends a transaction without a message.
     pub(super) fn abandon(&mut self) {
         self.envelope = None;
@@ -292,29 +232,17 @@ impl SessionPolicy {
     }
 }
 
-impl From<Envelope> for inbox::Envelope {
-    fn from(envelope: Envelope) -> Self {
-        Self {
-            reverse_path: envelope.reverse_path.to_string(),
-            parameters: envelope.parameters.to_string().trim_start().to_owned(),
-            recipients: envelope
-                .recipients
-                .into_iter()
-                .map(|taken| inbox::Recipient {
-                    forward_path: taken.forward_path.to_string(),
-                    parameters: taken.parameters.to_string().trim_start().to_owned(),
-                    user: match taken.recipient {
-                        Recipient::Local { user } => Some(user),
-                        Recipient::Foreign => None,
-                    },
-                })
-                .collect(),
-        }
-    }
+pub(super) fn too_big() -> Reply {
+    Reply::of(552, "5.3.4", "message too big")
 }
 
-fn too_big() -> Reply {
-    Reply::of(552, "5.3.4", "message too big")
+fn no_room() -> Reply {
+    Reply::of(452, "4.3.1", "not enough room for mail, try again later")
+}
+
+pub(super) fn not_written(error: &anyhow::Error) -> Reply {
+    tracing::error!("cannot keep mail: {error:#}");
+    Reply::of(452, "4.3.1", "the mail store cannot be written")
 }
 
 /// RFC 6531 §3.5.

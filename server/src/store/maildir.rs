@@ -1,11 +1,16 @@
 //! Maildirs: tmp, new, cur; a message appears whole or not at all.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use rustix::fs::{Access, access};
+use uuid::Uuid;
+
+use super::id::newest;
+use super::message::{Undo, Whole};
+use crate::inbox::Place;
 
 /// A directory of Maildirs, one for each user; or one Maildir.
 #[derive(Clone, Debug)]
@@ -23,23 +28,36 @@ impl Maildirs {
         }
     }
 
-    /// Makes them where they are missing.
-    pub(super) fn prepare(&self) -> Result<()> {
-        if self.users.is_empty() {
-            return make(&self.base);
+    /// Makes them where they are missing, and tells the greatest id in them.
+    pub(super) fn prepare(&self) -> Result<Option<Uuid>> {
+        let users = self.users.iter().map(|user| self.base.join(user));
+        let maildirs = users.chain(self.users.is_empty().then(|| self.base.clone()));
+        let mut greatest = None;
+        for maildir in maildirs {
+            make(&maildir)?;
+            for part in ["new", "cur"] {
+                let path = maildir.join(part);
+                let looking = || format!("cannot read the Maildir {}", path.display());
+                greatest = greatest.max(newest(&path).with_context(looking)?);
+            }
         }
-        self.users
-            .iter()
-            .try_for_each(|user| make(&self.base.join(user)))
+        Ok(greatest)
     }
 
-    /// The Maildir of a user.
-    pub(super) fn of(&self, user: &str) -> PathBuf {
+    /// The directory that all of them are in.
+    pub(super) fn base(&self) -> &Path {
+        &self.base
+    }
+
+    /// The Maildirs of users, each once.
+    pub(super) fn of(&self, users: &[&str]) -> Vec<PathBuf> {
         if self.users.is_empty() {
-            self.base.clone()
-        } else {
-            self.base.join(file_name(user))
+            return vec![self.base.clone()];
         }
+        let mut names: Vec<String> = users.iter().map(|user| file_name(user)).collect();
+        names.sort_unstable();
+        names.dedup();
+        names.into_iter().map(|name| self.base.join(name)).collect()
     }
 }
 
@@ -81,33 +99,32 @@ fn make(maildir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Gives a message that is whole and on the disk its place in `new`; returns that
-/// place. After an error nothing is left of it.
-pub(super) fn publish(tmp: &Path, maildir: &Path, name: &str) -> Result<PathBuf> {
-    let new = maildir.join("new");
-    let target = new.join(name);
-    if fs::hard_link(tmp, &target).is_err() {
-        // Another file system: copy, and then give it its name.
-        let copy = maildir.join("tmp").join(name);
-        let moved = copy_whole(tmp, &copy).and_then(|()| {
-            fs::rename(&copy, &target).with_context(|| format!("writing {}", target.display()))
-        });
-        moved.inspect_err(|_| remove(&copy))?;
+/// Puts a message into the `new` of each of them.
+pub(super) fn deliver(
+    message: &Whole,
+    maildirs: &[PathBuf],
+    done: &mut Vec<Undo>,
+) -> Result<Place> {
+    // The name of the day of maildir(5): seconds, what is unique, the host.
+    let id = &message.id;
+    let name = format!("{}.{id}.heloscope", message.seconds());
+    let mut first: Option<PathBuf> = None;
+    for maildir in maildirs {
+        let new = maildir.join("new");
+        let target = new.join(&name);
+        let linked = first
+            .as_deref()
+            .is_some_and(|first| fs::hard_link(first, &target).is_ok());
+        if !linked {
+            let temporary = maildir.join("tmp").join(&name);
+            message.make_file(message.trace(), temporary, &target)?;
+        }
+        done.push(Undo::Remove(target.clone()));
+        message
+            .durability()
+            .directory(&new)
+            .with_context(|| format!("syncing {}", new.display()))?;
+        first.get_or_insert(target);
     }
-    File::open(&new)
-        .and_then(|directory| directory.sync_all())
-        .with_context(|| format!("syncing {}", new.display()))
-        .inspect_err(|_| remove(&target))?;
-    Ok(target)
-}
-
-fn copy_whole(from: &Path, to: &Path) -> Result<()> {
-    fs::copy(from, to)
-        .and_then(|_| File::open(to)?.sync_all())
-        .with_context(|| format!("writing {}", to.display()))
-}
-
-/// Takes a message away that is not to be kept, as well as that can be done.
-pub(super) fn remove(path: &Path) {
-    let _ = fs::remove_file(path);
+    Ok(first.map_or(Place::Nowhere, Place::File))
 }

@@ -8,6 +8,7 @@
     reason = "a test may fail, and each of them uses a part of this"
 )]
 
+pub mod mail;
 pub mod tls;
 
 use std::fs;
@@ -30,7 +31,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts it in a directory, with Maildirs there.
+    /// Starts it in a directory, with Maildirs there if no other store is named.
     pub fn start(dir: &Path, options: &[&str]) -> Self {
         Self::start_as(&[PROGRAM], dir, options)
     }
@@ -48,7 +49,9 @@ impl Server {
         let mut command = Command::new(program[0]);
         command.args(&program[1..]).args(SITE).args(options);
         let mail = dir.join("mail");
-        command.arg(format!("--store=maildir:{}", mail.display()));
+        if !options.iter().any(|option| option.starts_with("--store")) {
+            command.arg(format!("--store=maildir:{}", mail.display()));
+        }
         if !options.contains(&"--listen") {
             command.args(["--listen", "127.0.0.1:0"]);
         }

@@ -14,6 +14,7 @@ use super::observer::{Observer, Peers};
 use super::unit::{DataForm, Kind, Unit};
 use crate::codec::{DotDecoder, Limits};
 use crate::command::{Command, Heard, Verb, bdat_size};
+use crate::content::Examined;
 use crate::deviation::Deviation;
 use crate::direction::Direction;
 use crate::reply::{Reply, Severity};
@@ -69,6 +70,8 @@ pub struct ServerSession {
     /// The last command was one whose positive reply changes the connection.
     last_verb: Option<Verb>,
     dots: DotDecoder,
+    /// How the content came that came last.
+    form: Option<DataForm>,
     in_tls: bool,
     handshake_due: bool,
     closing: bool,
@@ -88,6 +91,7 @@ impl ServerSession {
             asking: true,
             last_verb: None,
             dots: DotDecoder::default(),
+            form: None,
             in_tls: false,
             handshake_due: false,
             closing: false,
@@ -138,6 +142,12 @@ impl ServerSession {
     /// When to call [`give_up`](Self::give_up).
     pub fn deadline(&self) -> Timestamp {
         self.now + self.patience
+    }
+
+    /// What is odd about the content, at the end of data. Only dotted data is
+    /// examined: in BDAT chunks no octet is more than content (RFC 3030 §2).
+    pub fn examined(&self) -> Option<Examined> {
+        (self.form == Some(DataForm::Dot)).then(|| self.observer.examined())
     }
 
     /// TLS is in force.
@@ -291,7 +301,10 @@ impl ServerSession {
             Kind::Command { verb: Verb::Bdat } => match bdat_size(&bytes) {
                 // The reply comes after the chunk: RFC 3030 §2.
                 Some((1.., _)) => {}
-                Some((0, last)) => self.ask(Asked::EndOfData { last }),
+                Some((0, last)) => {
+                    self.form = Some(DataForm::Bdat);
+                    self.ask(Asked::EndOfData { last });
+                }
                 None => self.ask_about(&bytes, deviations),
             },
             Kind::Command { verb } => {
@@ -314,6 +327,7 @@ impl ServerSession {
     }
 
     fn content(&mut self, form: DataForm, bytes: &Bytes, end: bool) {
+        self.form = Some(form);
         match form {
             DataForm::Bdat => self.ready.push_back(ServerOutput::Content(bytes.clone())),
             // The end of dotted data is the final line, which is no content.

@@ -18,6 +18,7 @@ use self::content::ContentState;
 use super::buffer::{Buffer, Taken};
 use super::unit::{Kind, RawReason, Unit, UnitId};
 use crate::codec::{DotScanner, Limits};
+use crate::content::Examined;
 use crate::deviation::Deviation;
 use crate::direction::Direction;
 use crate::reply::ReplyCode;
@@ -229,6 +230,11 @@ impl Observer {
     /// Where the session stands.
     pub fn stage(&self) -> Stage {
         self.stage
+    }
+
+    /// What was found in the dotted mail data that came last, or is coming.
+    pub fn examined(&self) -> Examined {
+        self.content.examined()
     }
 
     /// PIPELINING was in the last EHLO reply.
