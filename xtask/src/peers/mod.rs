@@ -107,9 +107,10 @@ fn steps(programs: &Programs) -> Vec<Step<'_>> {
         Step::new("docs/clients.md is what real clients do", || {
             clients::run(programs)
         }),
-        Step::new("nmap finds honest servers honest, and open ones open", || {
-            nmap::run(programs)
-        }),
+        Step::new(
+            "nmap finds honest servers honest, and open ones open",
+            || nmap::run(programs),
+        ),
     ];
     for mta in ["exim", "postfix"] {
         steps.extend(VARIANTS.iter().map(|variant| {

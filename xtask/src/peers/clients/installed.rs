@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::cargo::root;
+use crate::cargo::{root, target};
 use crate::peers::lab::must;
 
 /// From PyPI.
@@ -22,9 +22,7 @@ pub(super) struct Installed {
 impl Installed {
     /// Fetches and builds what is missing.
     pub(super) fn ready() -> Result<Self> {
-        let target = std::env::var_os("CARGO_TARGET_DIR")
-            .map_or_else(|| root().join("target"), PathBuf::from);
-        let directory = target.join("clients");
+        let directory = target().join("clients");
         std::fs::create_dir_all(&directory)?;
         let installed = Self { directory };
         installed

@@ -73,7 +73,8 @@ impl Transport {
     }
 }
 
-/// Fills the table, writes it, and fails if a cell is not what it was.
+/// Fills the table, writes it, and fails if a cell is not what it was, or a delivery
+/// failed.
 pub(super) fn run(programs: &Programs) -> Result<()> {
     let missing: Vec<String> = NEEDED
         .iter()
@@ -117,7 +118,7 @@ fn fill(
                 Some(cell) => cell,
                 None => match attempt(&serving, installed, client, transport) {
                     Ok(()) => Cell::Delivered,
-                    Err(error) => Cell::failed(&error),
+                    Err(error) => Cell::of(&error, client.refusal),
                 },
             };
             cells.push(cell);
@@ -158,8 +159,10 @@ fn attempt(
         site: serving.site,
         transport,
     };
-    roster::send(client, &job)?;
-    serving.must_have_kept(&(client.sends)(message.octets()))?;
+    let said = roster::send(client, &job)?;
+    serving
+        .must_have_kept(&(client.sends)(message.octets()))
+        .with_context(|| format!("it ended well, and said {said:?}"))?;
     let session = serving.session(&message)?;
     proof::must_have_used(&session, transport, serving.mechanism)
 }

@@ -32,6 +32,8 @@ pub(super) struct Client {
     pub(super) name: &'static str,
     /// Those of the server's mechanisms that it knows.
     pub(super) mechanisms: &'static [&'static str],
+    /// What it says if it will not use a mechanism in clear that others do.
+    pub(super) refusal: Option<&'static str>,
     /// How it is called, and what it does, for the reader.
     pub(super) about: &'static str,
     /// What it makes of the message it is given, in CRLF.
@@ -45,6 +47,7 @@ pub(super) const CLIENTS: &[Client] = &[
     Client {
         name: "swaks",
         mechanisms: &["PLAIN", "LOGIN", "CRAM-MD5"],
+        refusal: None,
         about: "given lines in LF, sends CRLF, and ends every message with one empty line more; \
                 its CRAM-SHA1, DIGEST-MD5 and NTLM are not offered",
         sends: |message| [message, b"\r\n"].concat(),
@@ -61,6 +64,7 @@ pub(super) const CLIENTS: &[Client] = &[
             "XOAUTH2",
             "EXTERNAL",
         ],
+        refusal: None,
         about: "sends what it is given; its GSSAPI, DIGEST-MD5 and NTLM are not offered, and \
                 Debian builds it without SCRAM",
         sends: <[u8]>::to_vec,
@@ -79,6 +83,7 @@ pub(super) const CLIENTS: &[Client] = &[
             "XOAUTH2",
             "EXTERNAL",
         ],
+        refusal: None,
         about: "given lines in LF, sends CRLF (it would leave Bcc out; there is none here); its \
                 GSSAPI, DIGEST-MD5 and NTLM are not offered",
         sends: <[u8]>::to_vec,
@@ -88,6 +93,7 @@ pub(super) const CLIENTS: &[Client] = &[
     Client {
         name: "s-nail",
         mechanisms: &["PLAIN", "LOGIN", "CRAM-MD5", "XOAUTH2", "EXTERNAL"],
+        refusal: Some("needs TLS"),
         about: "given an mbox, sends its message on as it is (`Resend`), in CRLF: what it \
                 composes itself, it encodes anew; its oauthbearer says XOAUTH2 on the wire; its \
                 GSSAPI is not offered",
@@ -98,6 +104,7 @@ pub(super) const CLIENTS: &[Client] = &[
     Client {
         name: "smtplib",
         mechanisms: &["PLAIN", "LOGIN", "CRAM-MD5"],
+        refusal: None,
         about: "`sendmail` with octets, sent as they are",
         sends: <[u8]>::to_vec,
         command: |job| python(job, "with_smtplib.py"),
@@ -106,6 +113,7 @@ pub(super) const CLIENTS: &[Client] = &[
     Client {
         name: "aiosmtplib",
         mechanisms: &["PLAIN", "LOGIN", "CRAM-MD5", "XOAUTH2"],
+        refusal: None,
         about: "`sendmail` with octets, sent as they are",
         sends: <[u8]>::to_vec,
         command: |job| python(job, "with_aiosmtplib.py"),
@@ -114,6 +122,7 @@ pub(super) const CLIENTS: &[Client] = &[
     Client {
         name: "nodemailer",
         mechanisms: &["PLAIN", "LOGIN", "CRAM-MD5", "XOAUTH2"],
+        refusal: None,
         about: "`raw` with octets, sent as they are",
         sends: <[u8]>::to_vec,
         command: nodemailer,
@@ -122,6 +131,7 @@ pub(super) const CLIENTS: &[Client] = &[
     Client {
         name: "net/smtp",
         mechanisms: &["PLAIN", "CRAM-MD5"],
+        refusal: None,
         about: "Go's; given lines in LF, sends CRLF; sends PLAIN in clear only to localhost",
         sends: <[u8]>::to_vec,
         command: |job| library(job, &job.installed.net_smtp(), None, "message.txt"),
@@ -129,8 +139,8 @@ pub(super) const CLIENTS: &[Client] = &[
     },
 ];
 
-/// Has a client send the message, and wants it to end well.
-pub(super) fn send(client: &Client, job: &Job<'_>) -> Result<()> {
+/// Has a client send the message, and wants it to end well; what it said.
+pub(super) fn send(client: &Client, job: &Job<'_>) -> Result<String> {
     let directory = job.site.path();
     let own = (client.command)(job);
     let mut command = Command::new("timeout");
@@ -154,7 +164,7 @@ pub(super) fn send(client: &Client, job: &Job<'_>) -> Result<()> {
             said(&output)
         );
     }
-    Ok(())
+    Ok(said(&output))
 }
 
 fn said(output: &Output) -> String {
@@ -282,7 +292,10 @@ fn s_nail(job: &Job<'_>) -> Command {
         "EXTERNAL" => (format!("{USER}@"), "external".to_owned()),
         // What it calls OAUTHBEARER is the other one.
         "XOAUTH2" => (format!("{USER}:{TOKEN}@"), "oauthbearer".to_owned()),
-        other => (format!("{USER}:{}@", job.secret()), other.to_lowercase()),
+        other => {
+            let password = job.secret().replace('+', "%2B");
+            (format!("{USER}:{password}@"), other.to_lowercase())
+        }
     };
     let mut command = Command::new("s-nail");
     command.arg("-n");

@@ -11,21 +11,29 @@ pub(super) enum Cell {
     Failed(String),
     /// What proves the client is inside TLS.
     NeedsTls,
+    /// The client does not use the mechanism in clear.
+    Refused,
     /// The client does not know the mechanism.
     Unknown,
 }
 
 impl Cell {
-    pub(super) fn failed(error: &anyhow::Error) -> Self {
-        Self::Failed(format!("{error:#}"))
+    /// What an attempt that failed shows: the client would not, or could not.
+    pub(super) fn of(error: &anyhow::Error, refusal: Option<&str>) -> Self {
+        let why = format!("{error:#}");
+        if refusal.is_some_and(|refusal| why.contains(refusal)) {
+            return Self::Refused;
+        }
+        Self::Failed(why)
     }
 
     fn shown(&self) -> String {
         match self {
             Self::Delivered => "ok".to_owned(),
             // A table's cell is one line, without its border.
-            Self::Failed(why) => format!("failed: {}", why.replace(['|', '\n'], " ")),
+            Self::Failed(why) => format!("{FAILED}{}", why.replace(['|', '\n'], " ")),
             Self::NeedsTls => "needs TLS".to_owned(),
+            Self::Refused => "refuses".to_owned(),
             Self::Unknown => "unknown".to_owned(),
         }
     }
@@ -37,6 +45,9 @@ pub(super) struct Row {
     pub(super) transport: &'static str,
     pub(super) cells: Vec<Cell>,
 }
+
+/// How a cell begins that is never right.
+const FAILED: &str = "failed: ";
 
 /// Columns that nothing fills yet.
 const UNTRIED: &[&str] = &["Postfix", "Exim"];
@@ -78,7 +89,7 @@ fn line(page: &mut String, cells: impl IntoIterator<Item = impl AsRef<str>>) {
     page.push('\n');
 }
 
-/// The cells that are not the same, both shown. Versions may differ.
+/// The cells that are not the same or failed, both shown. Versions may differ.
 pub(super) fn differences(before: &str, now: &str) -> Vec<String> {
     let (before, now) = (cells(before), cells(now));
     let mut names: Vec<_> = before.keys().chain(now.keys()).collect();
@@ -87,7 +98,10 @@ pub(super) fn differences(before: &str, now: &str) -> Vec<String> {
     let shown = |cell: Option<&String>| cell.cloned().unwrap_or_else(|| "not there".to_owned());
     names
         .into_iter()
-        .filter(|name| before.get(*name) != now.get(*name))
+        .filter(|name| {
+            let failed = now.get(*name).is_some_and(|cell| cell.starts_with(FAILED));
+            failed || before.get(*name) != now.get(*name)
+        })
         .map(|name| {
             let (before, now) = (shown(before.get(name)), shown(now.get(name)));
             format!("{}: was {before:?}, is {now:?}", name.join(" "))
@@ -126,8 +140,8 @@ fn cells(page: &str) -> BTreeMap<[String; 3], String> {
 
 const HEAD: &str = "# Real clients against helo-server
 
-Written by `cargo xtask clients` (part of `cargo xtask peers`), which fails when a cell is no
-longer what it is here.
+Written by `cargo xtask peers clients.md`, which fails when a cell is no longer what it is
+here, and is part of `cargo xtask peers`.
 
 Each cell is one message, with leading dots, lines of 998 octets, eight-bit text, spaces and
 tabs at ends of lines and empty lines at its end. It is `ok` if the client ended well, the
@@ -136,7 +150,8 @@ store then had exactly the octets the client was given under the server's own tr
 transport and this mechanism were used, before MAIL. Over TLS each client verifies the
 server's certificate. The server offers one mechanism at a time; `none` is a session without
 AUTH. `unknown`: the client does not have the mechanism. `needs TLS`: the mechanism proves
-what a TLS handshake has shown, so there is none in clear. `not tried`: the client was not
+what a TLS handshake has shown, so there is none in clear. `refuses`: the client
+does not use the mechanism in clear. `not tried`: the client was not
 part of this. No client here knows SCRAM with channel binding (`-PLUS`).
 
 ";
@@ -167,6 +182,12 @@ mod tests {
             differences(PAGE, &now),
             ["curl none clear: was \"ok\", is \"failed: why\""]
         );
+    }
+
+    #[test]
+    fn a_failed_cell_is_named_even_if_it_was_so_before() {
+        let page = PAGE.replace("clear | ok | ok", "clear | ok | failed: why");
+        assert_eq!(differences(&page, &page).len(), 1);
     }
 
     #[test]
