@@ -3,9 +3,11 @@
 //!
 //! Nothing is skipped: what a machine lacks is an error that names it.
 
+mod clients;
 mod delivery;
 mod expected;
 mod lab;
+mod nmap;
 mod replay;
 mod truth;
 mod verdicts;
@@ -101,7 +103,15 @@ impl<'a> Step<'a> {
 
 /// All of them, the longest first: Exim takes its time to say goodbye.
 fn steps(programs: &Programs) -> Vec<Step<'_>> {
-    let mut steps = Vec::new();
+    let mut steps = vec![
+        Step::new("docs/clients.md is what real clients do", || {
+            clients::run(programs)
+        }),
+        Step::new(
+            "nmap finds honest servers honest, and open ones open",
+            || nmap::run(programs),
+        ),
+    ];
     for mta in ["exim", "postfix"] {
         steps.extend(VARIANTS.iter().map(|variant| {
             let name = format!("verdicts on {mta} {variant} agree with the truth");

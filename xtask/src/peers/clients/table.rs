@@ -1,0 +1,197 @@
+//! `docs/clients.md`: how it is written, and how two of it differ.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use super::roster::CLIENTS;
+
+/// What became of one attempt.
+pub(super) enum Cell {
+    Delivered,
+    Failed(String),
+    /// What proves the client is inside TLS.
+    NeedsTls,
+    /// The client does not use the mechanism in clear.
+    Refused,
+    /// The client does not know the mechanism.
+    Unknown,
+}
+
+impl Cell {
+    /// What an attempt that failed shows: the client would not, or could not.
+    pub(super) fn of(error: &anyhow::Error, refusal: Option<&str>) -> Self {
+        let why = format!("{error:#}");
+        if refusal.is_some_and(|refusal| why.contains(refusal)) {
+            return Self::Refused;
+        }
+        Self::Failed(why)
+    }
+
+    fn shown(&self) -> String {
+        match self {
+            Self::Delivered => "ok".to_owned(),
+            // A table's cell is one line, without its border.
+            Self::Failed(why) => format!("{FAILED}{}", why.replace(['|', '\n'], " ")),
+            Self::NeedsTls => "needs TLS".to_owned(),
+            Self::Refused => "refuses".to_owned(),
+            Self::Unknown => "unknown".to_owned(),
+        }
+    }
+}
+
+/// One mechanism over one transport, a cell for each client.
+pub(super) struct Row {
+    pub(super) mechanism: &'static str,
+    pub(super) transport: &'static str,
+    pub(super) cells: Vec<Cell>,
+}
+
+/// How a cell begins that is never right.
+const FAILED: &str = "failed: ";
+
+/// Columns that nothing fills yet.
+const UNTRIED: &[&str] = &["Postfix", "Exim"];
+
+/// The whole page.
+pub(super) fn page(rows: &[Row], versions: &[String]) -> String {
+    let mut page = HEAD.to_owned();
+    let names = || CLIENTS.iter().map(|client| client.name);
+    line(
+        &mut page,
+        ["mechanism", "transport"]
+            .into_iter()
+            .chain(names())
+            .chain(UNTRIED.iter().copied()),
+    );
+    line(
+        &mut page,
+        (0..2 + CLIENTS.len() + UNTRIED.len()).map(|_| "---"),
+    );
+    for row in rows {
+        let start = [row.mechanism.to_owned(), row.transport.to_owned()];
+        let cells = row.cells.iter().map(Cell::shown);
+        let untried = UNTRIED.iter().map(|_| "not tried".to_owned());
+        line(&mut page, start.into_iter().chain(cells).chain(untried));
+    }
+    page.push_str(CLIENTS_HEAD);
+    for (client, version) in CLIENTS.iter().zip(versions) {
+        line(&mut page, [client.name, version, client.about]);
+    }
+    page
+}
+
+fn line(page: &mut String, cells: impl IntoIterator<Item = impl AsRef<str>>) {
+    page.push('|');
+    for cell in cells {
+        // Writing to a string cannot fail.
+        let _ = write!(page, " {} |", cell.as_ref());
+    }
+    page.push('\n');
+}
+
+/// The cells that are not the same or failed, both shown. Versions may differ.
+pub(super) fn differences(before: &str, now: &str) -> Vec<String> {
+    let (before, now) = (cells(before), cells(now));
+    let mut names: Vec<_> = before.keys().chain(now.keys()).collect();
+    names.sort();
+    names.dedup();
+    let shown = |cell: Option<&String>| cell.cloned().unwrap_or_else(|| "not there".to_owned());
+    names
+        .into_iter()
+        .filter(|name| {
+            let failed = now.get(*name).is_some_and(|cell| cell.starts_with(FAILED));
+            failed || before.get(*name) != now.get(*name)
+        })
+        .map(|name| {
+            let (before, now) = (shown(before.get(name)), shown(now.get(name)));
+            format!("{}: was {before:?}, is {now:?}", name.join(" "))
+        })
+        .collect()
+}
+
+/// Every cell of the first table, by client, mechanism and transport.
+fn cells(page: &str) -> BTreeMap<[String; 3], String> {
+    let split = |line: &str| -> Vec<String> {
+        let inner = line.trim_matches('|');
+        inner
+            .split('|')
+            .map(|cell| cell.trim().to_owned())
+            .collect()
+    };
+    let mut lines = page
+        .lines()
+        .skip_while(|line| !line.starts_with('|'))
+        .take_while(|line| line.starts_with('|'))
+        .map(split);
+    let names = lines.next().unwrap_or_default();
+    let mut cells = BTreeMap::new();
+    // The line under the head is none of them.
+    for row in lines.skip(1) {
+        let mut row = row.into_iter();
+        let (Some(mechanism), Some(transport)) = (row.next(), row.next()) else {
+            continue;
+        };
+        for (client, cell) in names.iter().skip(2).zip(row) {
+            cells.insert([client.clone(), mechanism.clone(), transport.clone()], cell);
+        }
+    }
+    cells
+}
+
+const HEAD: &str = "# Real clients against helo-server
+
+Written by `cargo xtask peers clients.md`, which fails when a cell is no longer what it is
+here, and is part of `cargo xtask peers`.
+
+Each cell is one message, with leading dots, lines of 998 octets, eight-bit text, spaces and
+tabs at ends of lines and empty lines at its end. It is `ok` if the client ended well, the
+store then had exactly the octets the client was given under the server's own trace fields
+(but for what the second table says of the client), and the recording says that this
+transport and this mechanism were used, before MAIL. Over TLS each client verifies the
+server's certificate. The server offers one mechanism at a time; `none` is a session without
+AUTH. `unknown`: the client does not have the mechanism. `needs TLS`: the mechanism proves
+what a TLS handshake has shown, so there is none in clear. `refuses`: the client
+does not use the mechanism in clear. `not tried`: the client was not
+part of this. No client here knows SCRAM with channel binding (`-PLUS`).
+
+";
+
+const CLIENTS_HEAD: &str = "
+## The clients
+
+| client | version | what it does |
+| --- | --- | --- |
+";
+
+#[cfg(test)]
+mod tests {
+    use super::differences;
+
+    const PAGE: &str = "text\n\n| mechanism | transport | swaks | curl |\n| --- | --- | --- | --- |\n\
+        | none | clear | ok | ok |\n\n## The clients\n\n| swaks | 1 |\n";
+
+    #[test]
+    fn the_same_cells_do_not_differ_whatever_the_versions() {
+        assert!(differences(PAGE, &PAGE.replace("| swaks | 1 |", "| swaks | 2 |")).is_empty());
+    }
+
+    #[test]
+    fn a_cell_that_differs_is_named_with_both() {
+        let now = PAGE.replace("clear | ok | ok", "clear | ok | failed: why");
+        assert_eq!(
+            differences(PAGE, &now),
+            ["curl none clear: was \"ok\", is \"failed: why\""]
+        );
+    }
+
+    #[test]
+    fn a_failed_cell_is_named_even_if_it_was_so_before() {
+        let page = PAGE.replace("clear | ok | ok", "clear | ok | failed: why");
+        assert_eq!(differences(&page, &page).len(), 1);
+    }
+
+    #[test]
+    fn a_missing_page_differs_in_every_cell() {
+        assert_eq!(differences("", PAGE).len(), 2);
+    }
+}
