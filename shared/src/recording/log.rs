@@ -24,6 +24,8 @@ pub struct OpenFacts {
     pub client: Option<String>,
     /// The address it connected to.
     pub listener: Option<String>,
+    /// How that is called, if it has a name.
+    pub listener_name: Option<String>,
     /// The upstream server's address, for a proxy.
     pub upstream: Option<String>,
     /// The name asked for.
@@ -144,6 +146,7 @@ impl SessionLog {
         line.text("role", facts.role);
         line.text_if("c", facts.client.as_deref());
         line.text_if("l", facts.listener.as_deref());
+        line.text_if("ln", facts.listener_name.as_deref());
         line.text_if("u", facts.upstream.as_deref());
         line.text_if("un", facts.name.as_deref());
         if let Some(via) = &facts.via {
