@@ -56,5 +56,8 @@ Examples:
     helo-server -l 127.0.0.1:2525,name=mx -l 127.0.0.1:2587,proto=submission,require-tls \\
       -l 127.0.0.1:2465,proto=submission,tls=implicit
 
-Exit status: 0 ended as asked, 2 usage, 3 an address could not be bound,
+  A test in a shell: what it got, and then status 0 if that is what was expected:
+    helo-server --http 127.0.0.1:8025 --exit-after-messages 3 --expect messages=3,refused=0
+
+Exit status: 0 ended as asked, 1 an expectation was not met, 2 usage, 3 an address could not be bound,
 6 the recording or the mail could not be written.";

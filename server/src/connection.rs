@@ -53,6 +53,7 @@ impl Connection {
             role: "server",
             client: Some(client.to_string()),
             listener: Some(local.to_string()),
+            listener_name: Some(port.name.clone()),
             implicit_tls,
             via: header.map(|header| Via {
                 protocol: match header.version {

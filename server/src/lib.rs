@@ -6,16 +6,23 @@
 //!
 //! [`cli`] and [`config`] are what the user may say, [`settings`] what it means,
 //! [`listener`] accepts connections, [`policy`] decides what each command is
-//! answered, [`store`] keeps what was received, and [`inbox`] knows of it.
+//! answered, [`store`] keeps what was received, and [`inbox`] knows of it. [`monitor`]
+//! follows the sessions, [`api`] shows both over HTTP, and [`expect`] is what there must
+//! have been at the end.
 
+pub mod api;
 pub mod cli;
 pub mod config;
 mod connection;
+mod exit;
+pub mod expect;
 pub mod inbox;
 pub mod listener;
+pub mod monitor;
 pub mod policy;
 pub mod settings;
 pub mod store;
+mod subject;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -84,9 +91,15 @@ fn with_default_command(arguments: impl IntoIterator<Item = OsString>) -> Vec<Os
     arguments
 }
 
-fn finish(result: Result<(), listener::Stopped>) -> ExitCode {
+fn finish(result: Result<Vec<expect::Unmet>, listener::Stopped>) -> ExitCode {
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(unmet) if unmet.is_empty() => ExitCode::SUCCESS,
+        Ok(unmet) => {
+            for one in unmet {
+                anstream::eprintln!("helo-server: {one}");
+            }
+            ExitCode::from(1)
+        }
         Err(stopped) => fail(&stopped.error, stopped.status),
     }
 }

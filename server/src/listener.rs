@@ -16,8 +16,12 @@ use driver::stream::Stream;
 use tokio::sync::watch;
 use tokio::task::{Id, JoinSet};
 
+use crate::api::Http;
 use crate::config::{ListenSpec, Options, Place};
 use crate::connection::Connection;
+use crate::exit;
+use crate::expect::Unmet;
+use crate::monitor::Limit;
 use crate::settings::{Settings, Site};
 
 /// Why the server ended otherwise than asked.
@@ -42,27 +46,36 @@ impl Stopped {
 /// How long sessions may take to say that they end.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Serves until SIGINT or SIGTERM.
-pub fn run(settings: &Settings) -> Result<(), Stopped> {
+/// How long, where the server ends by itself, sessions may take to end as they please:
+/// a client that was just told that its message is kept means to say QUIT.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// Serves until SIGINT or SIGTERM, or until it is to end by itself; returns what was
+/// expected and did not come true.
+pub fn run(settings: &Settings) -> Result<Vec<Unmet>, Stopped> {
     let runtime = tokio::runtime::Runtime::new().map_err(Stopped::with(3))?;
     runtime.block_on(serve(settings))
 }
 
 /// Takes its ports first, as root where it must be, then becomes who it is to be,
 /// and only then makes files.
-async fn serve(settings: &Settings) -> Result<(), Stopped> {
+async fn serve(settings: &Settings) -> Result<Vec<Unmet>, Stopped> {
     let mut termination = Termination::listen()
         .and_then(|termination| survive_file_size_limit().map(|()| termination))
         .context("listening for signals")
         .map_err(Stopped::with(3))?;
     let options = &settings.options;
     let mut listeners = bind(&options.listen).map_err(Stopped::with(3))?;
+    let http = options.api.http.map(Http::bind).transpose();
+    let http = http.map_err(Stopped::with(3))?;
     driver::process::become_user(options.run_as.as_deref()).map_err(Stopped::with(2))?;
     let site = settings.site();
     site.keeper.prepare().map_err(Stopped::with(6))?;
     let journal = open_journal(options).map_err(Stopped::with(6))?;
+    journal.tap(Arc::new(site.monitor.clone()));
+    let urls: Vec<String> = http.iter().map(Http::url).collect();
     listeners
-        .announce(options.ready_file.as_deref())
+        .announce_with(options.ready_file.as_deref(), &urls)
         .map_err(Stopped::with(6))?;
     let mut server = Server {
         site: Arc::new(site),
@@ -71,11 +84,20 @@ async fn serve(settings: &Settings) -> Result<(), Stopped> {
         clients: HashMap::new(),
     };
     let (end, ending) = watch::channel(Ending::Not);
-    let failure = server
-        .accept(&mut listeners, &ending, &mut termination)
+    let site = Arc::clone(&server.site);
+    let http = http.map(|http| {
+        let guard = settings.guard.clone();
+        http.serve(Arc::clone(&site), guard, &options.api, ending.clone())
+    });
+    let enough = exit::due(&options.exit, site.monitor.tally());
+    let end_of = server
+        .accept(&mut listeners, &ending, &mut termination, enough)
         .await;
     listeners.stop();
-    if failure.is_none() {
+    if let Stop::Enough = end_of {
+        server.drain(FAREWELL, &mut termination).await;
+    }
+    if !matches!(end_of, Stop::Failed(_)) {
         end.send_replace(Ending::Soon);
         let limit = server.site.limits.timeout_drain.0;
         server.drain(limit, &mut termination).await;
@@ -84,10 +106,25 @@ async fn serve(settings: &Settings) -> Result<(), Stopped> {
     server.drain(GRACE, &mut termination).await;
     // Nobody writes to the recording after its end.
     server.sessions.shutdown().await;
-    match failure {
-        Some(failure) => Err(Stopped::with(6)(failure)),
-        None => journal.finish().map_err(Stopped::with(6)),
+    if let Some(http) = http {
+        http.end().await;
     }
+    if let Stop::Failed(failure) = end_of {
+        return Err(Stopped::with(6)(failure));
+    }
+    journal.finish().map_err(Stopped::with(6))?;
+    let unmet = options.exit.expect.unmet(&site.monitor.tally().borrow());
+    Ok(unmet)
+}
+
+/// Why no more connections are accepted.
+enum Stop {
+    /// A signal asked for it.
+    Asked,
+    /// What was to be waited for has come.
+    Enough,
+    /// Nothing can be recorded any more.
+    Failed(WriteFailed),
 }
 
 /// Listens wherever it is wanted, or nowhere.
@@ -122,21 +159,24 @@ struct Server {
 }
 
 impl Server {
-    /// Accepts until told to end, or until nothing can be recorded any more.
+    /// Accepts until there is a reason not to.
     async fn accept(
         &mut self,
         listeners: &mut Listeners,
         ending: &watch::Receiver<Ending>,
         termination: &mut Termination,
-    ) -> Option<WriteFailed> {
+        enough: impl Future<Output = ()>,
+    ) -> Stop {
+        let mut enough = std::pin::pin!(enough);
         loop {
             tokio::select! {
                 Some(accepted) = listeners.accept() => self.take(accepted, ending),
                 Some(done) = self.sessions.join_next_with_id(), if !self.sessions.is_empty() => {
                     self.forget(&done);
                 }
-                () = termination.recv() => return None,
-                failure = self.journal.failed() => return Some(failure),
+                () = termination.recv() => return Stop::Asked,
+                () = enough.as_mut() => return Stop::Enough,
+                failure = self.journal.failed() => return Stop::Failed(failure),
             }
         }
     }
@@ -157,8 +197,9 @@ impl Server {
             self.forget(&done);
         }
         let client = accepted.client.ip();
-        if let Some(why) = self.objection(client) {
+        if let Some((limit, why)) = self.objection(client) {
             tracing::warn!("{}: {why}", accepted.client);
+            self.site.monitor.tripped(limit);
             self.sessions.spawn(turn_away(accepted.socket, why));
             return;
         }
@@ -174,10 +215,10 @@ impl Server {
     }
 
     /// Why a client may not come in now.
-    fn objection(&self, client: Option<IpAddr>) -> Option<&'static str> {
+    fn objection(&self, client: Option<IpAddr>) -> Option<(Limit, &'static str)> {
         let limits = &self.site.limits;
         if self.sessions.len() >= limits.max_connections {
-            return Some("too many connections");
+            return Some((Limit::Connections, "too many connections"));
         }
         let most = limits.max_connections_per_client;
         let of_client = || {
@@ -185,7 +226,7 @@ impl Server {
             same.count()
         };
         (most > 0 && client.is_some() && of_client() >= most)
-            .then_some("too many connections from you")
+            .then_some((Limit::ConnectionsPerClient, "too many connections from you"))
     }
 
     fn forget(&mut self, done: &Result<(Id, ()), tokio::task::JoinError>) {

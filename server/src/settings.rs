@@ -8,11 +8,13 @@ use driver::tls::{Clients, ServerConfig};
 use ipnet::IpNet;
 use shared::address::Domain;
 
+use crate::api::{Guard, Token};
 use crate::config::{
     ClientAuth, HeloRule, Limits, LineEndings, ListenSpec, Mailboxes, Options, Protocol,
     ProxyHeader, Recipients, RelayPolicy, StoreSpec, TlsMode,
 };
-use crate::inbox::Inbox;
+use crate::inbox::{Inbox, Received};
+use crate::monitor::{Keep, Monitor};
 use crate::policy::persona::{self, Persona};
 use crate::store::Keeper;
 
@@ -65,6 +67,8 @@ pub struct Site {
     pub tls: Option<Arc<ServerConfig>>,
     /// What was received.
     pub inbox: Inbox,
+    /// What is known of the running server.
+    pub monitor: Monitor,
 }
 
 /// Which mailboxes the local domains have.
@@ -117,6 +121,15 @@ pub struct Settings {
     accounts: Option<Arc<Accounts>>,
     recipients: Known,
     senders: Option<Mailboxes>,
+    /// Who may use the HTTP API.
+    pub guard: Guard,
+}
+
+impl Site {
+    /// Takes note of a message that was kept.
+    pub fn take_note(&self, received: Received) {
+        self.monitor.kept(&self.inbox.add(received));
+    }
 }
 
 impl Settings {
@@ -159,6 +172,7 @@ impl Settings {
             .as_deref()
             .map(Mailboxes::read)
             .transpose()?;
+        let guard = guard(&options)?;
         Ok(Self {
             options,
             persona,
@@ -167,6 +181,7 @@ impl Settings {
             accounts,
             recipients,
             senders,
+            guard,
         })
     }
 
@@ -221,6 +236,10 @@ impl Settings {
             strict: options.strict,
             ports: self.ports.clone(),
             tls: self.tls.clone(),
+            monitor: Monitor::new(match options.api.http {
+                Some(_) => Keep::Sessions,
+                None => Keep::Counts,
+            }),
         }
     }
 }
@@ -240,6 +259,22 @@ impl Port {
             relay_policy: spec.relay_policy.unwrap_or(options.relay_policy),
         }
     }
+}
+
+/// Mail is nobody's business but those who may see it: what is not on loopback is
+/// not served to whoever comes.
+fn guard(options: &Options) -> Result<Guard> {
+    let api = &options.api;
+    if let (Some(address), None) = (api.http, &api.http_token_file)
+        && !address.ip().to_canonical().is_loopback()
+    {
+        bail!("--http {address} is not loopback: it needs --http-token-file");
+    }
+    let token = api.http_token_file.as_deref().map(Token::read);
+    Ok(Guard {
+        token: token.transpose()?,
+        hosts: api.http_host.clone(),
+    })
 }
 
 fn names_for_certificate(options: &Options) -> Vec<String> {

@@ -206,6 +206,6 @@ fn every_way_to_leave_is_recorded() {
     let close = closed(&server.file(), 1);
     assert_eq!(
         (close.text("by"), close.text("how")),
-        (Some("server"), Some("fin"))
+        (Some("timeout"), Some("fin"))
     );
 }

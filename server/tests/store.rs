@@ -157,6 +157,7 @@ fn an_account_says_who_sent_what_to_whom_and_how() {
             "octets": 36,
             "sha256": "d1a0d1929acdba108eab360b10d659fad51aa162849be02e34fd8dbf99394e83",
             "message_id": "<1@c.test>",
+            "subject": null,
             "duplicate_of": null,
             "oddities": {
                 "longest_line": 11,

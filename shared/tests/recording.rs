@@ -311,6 +311,27 @@ proptest! {
     }
 }
 
+/// What is sent on after a refused AUTH stands where a verb should, and its first word
+/// is a secret too: in no field, and in no spelling.
+#[test]
+fn a_secret_is_not_recorded_as_a_verb() {
+    let said = |direction, bytes: &[u8]| Event::Read(0, direction, bytes.to_vec());
+    let events = [
+        said(Server, b"220 mx\r\n"),
+        said(Client, b"AUTH LOGIN\r\n"),
+        said(Server, b"504 no\r\n"),
+        said(Client, b"c2VjcmV0\r\n"),
+        said(Server, b"500 ?\r\n"),
+    ];
+    let (file, _) = record(&events, Redaction::Auth(RedactKey([7; 32])));
+    let text = String::from_utf8(file).unwrap();
+    assert!(text.contains(r#""verb":"","b":"********\r\n""#), "{text}");
+    assert!(!text.to_lowercase().contains("c2vjcmv0"), "{text}");
+    let (file, _) = record(&events, Redaction::Nothing);
+    let text = String::from_utf8(file).unwrap();
+    assert!(text.contains(r#""verb":"C2VJCMV0""#), "{text}");
+}
+
 #[test]
 fn a_cut_costs_the_torn_line_and_nothing_else() {
     let file = sample();

@@ -1,6 +1,8 @@
 //! What the user may say about a server: each option once, as a flag and as a key
 //! of a TOML file. Flags win over the file, the file over the defaults.
 
+mod api;
+mod exit;
 mod limits;
 mod listen;
 mod mailboxes;
@@ -22,6 +24,8 @@ use serde_with::{DisplayFromStr, serde_as};
 use shared::address::Domain;
 use toml::{Table, Value};
 
+pub use api::Api;
+pub use exit::Exit;
 pub use limits::Limits;
 pub use listen::{ListenSpec, NoListener, Place, Protocol, ProxyHeader, TlsMode};
 pub use mailboxes::Mailboxes;
@@ -181,6 +185,12 @@ pub struct Options {
     /// What a client may do, and for how long
     #[command(flatten)]
     pub limits: Limits,
+    /// Where the HTTP API is
+    #[command(flatten)]
+    pub api: Api,
+    /// When to end
+    #[command(flatten)]
+    pub exit: Exit,
 }
 
 /// Who may send to foreign domains.

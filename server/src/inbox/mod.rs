@@ -84,13 +84,15 @@ impl Inbox {
         }
     }
 
-    /// Takes an account, gives it its number, and says whether it came before.
-    pub fn add(&self, received: Received) {
+    /// Takes an account, gives it its number, and says whether it came before: returns
+    /// it as it is then.
+    pub fn add(&self, received: Received) -> Received {
         let mut state = self.lock();
-        state.add(received);
+        let received = state.add(received);
         let count = state.count;
         drop(state);
         self.count.send_replace(count);
+        received
     }
 
     /// The id of a message with that digest that came before.
@@ -99,16 +101,40 @@ impl Inbox {
     }
 
     /// Those for which something holds, oldest first.
-    pub fn select(&self, mut holds: impl FnMut(&Received) -> bool) -> Vec<Received> {
+    pub fn select(&self, holds: impl FnMut(&Received) -> bool) -> Vec<Received> {
+        self.after(0, usize::MAX, holds)
+    }
+
+    /// Those after that number for which something holds, oldest first, and no more of
+    /// them than wanted.
+    pub fn after(
+        &self,
+        number: u64,
+        most: usize,
+        mut holds: impl FnMut(&Received) -> bool,
+    ) -> Vec<Received> {
         let state = self.lock();
-        let found = state.messages.iter().filter(|one| holds(one));
-        found.cloned().collect()
+        let from = state.messages.partition_point(|one| one.number <= number);
+        let later = state.messages.range(from..);
+        later.filter(|one| holds(one)).take(most).cloned().collect()
     }
 
     /// The message with that id.
     pub fn find(&self, id: &str) -> Option<Received> {
         let state = self.lock();
         state.messages.iter().find(|one| one.id == id).cloned()
+    }
+
+    /// Forgets those for which something holds, and returns how many they were.
+    pub fn forget(&self, holds: impl Fn(&Received) -> bool) -> u64 {
+        let mut state = self.lock();
+        let before = state.messages.len();
+        state.messages.retain(|one| !holds(one));
+        let (weight, held) = (state.weight(), state.held_numbers());
+        state.weight = weight;
+        state.held.octets = held.iter().map(|(_, octets)| octets).sum();
+        state.held.numbers = held.into_iter().map(|(number, _)| number).collect();
+        (before - state.messages.len()) as u64
     }
 
     /// Forgets all of them; the counts go on.
@@ -138,7 +164,19 @@ impl Inbox {
 }
 
 impl State {
-    fn add(&mut self, mut received: Received) {
+    /// What all accounts take.
+    fn weight(&self) -> usize {
+        self.messages.iter().map(Received::weight).sum()
+    }
+
+    /// Those whose content is in memory: their numbers, and how much it is.
+    fn held_numbers(&self) -> Vec<(u64, u64)> {
+        let in_memory = |one: &&Received| matches!(one.place, Place::Memory(_));
+        let held = self.messages.iter().filter(in_memory);
+        held.map(|one| (one.number, one.held())).collect()
+    }
+
+    fn add(&mut self, mut received: Received) -> Received {
         self.count += 1;
         received.number = self.count;
         received.duplicate_of = self.digests.find(&received.sha256);
@@ -151,13 +189,14 @@ impl State {
             self.held.numbers.push_back(received.number);
         }
         self.weight += received.weight();
-        self.messages.push_back(received);
+        self.messages.push_back(received.clone());
         while self.messages.len() > MOST || self.weight > MOST_OCTETS {
             self.drop_oldest();
         }
         while self.held.is_too_much() {
             self.forget_oldest();
         }
+        received
     }
 
     fn drop_oldest(&mut self) {

@@ -51,6 +51,8 @@ pub struct Received {
     pub sha256: String,
     /// Its Message-ID, if it has one in its first 16 KiB.
     pub message_id: Option<String>,
+    /// Its subject, decoded, if it has one there.
+    pub subject: Option<String>,
     /// The id of an earlier message of this run with the same content.
     pub duplicate_of: Option<String>,
     /// What is odd about the mail data; only what came by DATA is looked at.
@@ -127,6 +129,15 @@ impl Received {
         Ok(Some(octets.split_off(self.lead.min(octets.len()))))
     }
 
+    /// The account alone: it keeps no content in memory.
+    #[must_use]
+    pub fn without_content(self) -> Self {
+        Self {
+            place: Place::Nowhere,
+            ..self
+        }
+    }
+
     /// About how many octets of memory the account itself takes.
     pub(super) fn weight(&self) -> usize {
         let envelope = &self.envelope;
@@ -137,7 +148,13 @@ impl Received {
             &envelope.reverse_path,
             &envelope.parameters,
         ];
-        let maybe = [&self.forwarded, &self.helo, &self.auth, &self.message_id];
+        let maybe = [
+            &self.forwarded,
+            &self.helo,
+            &self.auth,
+            &self.message_id,
+            &self.subject,
+        ];
         let recipients = envelope.recipients.iter().map(|one| {
             size_of::<Recipient>()
                 + one.forward_path.len()
@@ -194,6 +211,7 @@ impl Received {
             octets: content.len() as u64,
             sha256: shared::escape::hex(&sha2::Sha256::digest(content)),
             message_id: None,
+            subject: None,
             duplicate_of: None,
             oddities: None,
             place: Place::Nowhere,

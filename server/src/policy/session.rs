@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use driver::clock::Clock;
 use driver::sasl::server::Identity;
-use driver::serve::{Answer, Policy};
+use driver::serve::{Answer, Due, Policy};
 use driver::socket::Endpoint;
 use driver::stream::Stream;
 use driver::tls::Facts;
@@ -21,6 +21,7 @@ use super::client::Client;
 use super::hello::Helo;
 use super::transaction::Envelope;
 use crate::config::{Protocol, TlsMode};
+use crate::monitor::Limit;
 use crate::settings::{Port, Site};
 use crate::store::Incoming;
 
@@ -283,6 +284,7 @@ impl Policy for SessionPolicy {
             self.error();
         }
         if self.counts.errors > self.site.limits.max_errors {
+            self.site.monitor.tripped(Limit::Errors);
             return Answer::Reply(Reply::of(421, "4.7.0", "too many errors, closing"));
         }
         Answer::Reply(reply)
@@ -300,6 +302,15 @@ impl Policy for SessionPolicy {
         self.tls_version.clone_from(&facts.version);
         self.helo = None;
         self.abandon();
+    }
+
+    fn gave_up(&mut self, due: Due) {
+        self.site.monitor.tripped(match due {
+            Due::Silence => Limit::TimeoutCommand,
+            Due::Session => Limit::TimeoutSession,
+            Due::Pace => Limit::Rate,
+            Due::Handshake => Limit::TimeoutTls,
+        });
     }
 }
 

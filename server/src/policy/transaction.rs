@@ -1,6 +1,6 @@
 //! One transaction: MAIL, RCPT, DATA and the content.
 
-use shared::extension::{Body, MailParameters, Offered, RcptParameters, Size};
+use shared::extension::{Body, EnvelopeError, MailParameters, Offered, RcptParameters, Size};
 use shared::parameter::Parameters;
 use shared::path::{ForwardPath, ReversePath};
 use shared::reply::Reply;
@@ -9,6 +9,7 @@ use super::SessionPolicy;
 use super::hello::presentable;
 use super::recipient::{Asking, Recipient};
 use crate::config::Protocol;
+use crate::monitor::{Limit, Refusal};
 use crate::store::{Incoming, Trace};
 
 /// The envelope of the transaction under way.
@@ -30,11 +31,17 @@ pub(super) struct Taken {
 impl SessionPolicy {
     pub(super) fn mail(&mut self, reverse_path: &ReversePath, parameters: &Parameters) -> Reply {
         if self.counts.messages >= self.site.limits.max_messages {
+            self.site.monitor.tripped(Limit::Messages);
             return Reply::of(452, "4.5.3", "too many messages in one session");
         }
         let parameters = match MailParameters::parse(parameters, self.offered()) {
             Ok(parameters) => parameters,
-            Err(error) => return error.reply(),
+            Err(error) => {
+                if matches!(error, EnvelopeError::TooBig { .. }) {
+                    self.site.monitor.tripped(Limit::Size);
+                }
+                return error.reply();
+            }
         };
         let mailbox = reverse_path.mailbox();
         if !parameters.smtputf8 && mailbox.is_some_and(|mailbox| !mailbox.is_ascii()) {
@@ -77,6 +84,7 @@ impl SessionPolicy {
             return needs_smtputf8();
         }
         if envelope.recipients.len() >= most {
+            self.site.monitor.tripped(Limit::Recipients);
             return Reply::of(452, "4.5.3", "too many recipients");
         }
         match decided {
@@ -150,7 +158,9 @@ impl SessionPolicy {
         };
         if incoming.is_too_big() {
             self.abandon();
-            return too_big();
+            let reply = self.too_big();
+            self.note_refusal(&reply);
+            return reply;
         }
         Reply::of(250, "2.0.0", format!("{} octets so far", incoming.octets()))
     }
@@ -224,16 +234,31 @@ impl SessionPolicy {
         }
     }
 
+    /// Takes note of a message that nobody gets.
+    pub(super) fn note_refusal(&self, reply: &Reply) {
+        self.site.monitor.refused(|| {
+            let mut said = Vec::new();
+            reply.encode(&mut said);
+            Refusal {
+                session: self.session,
+                listener: self.port.name.clone(),
+                at: self.clock.now(),
+                reply: String::from_utf8_lossy(said.trim_ascii_end()).into_owned(),
+            }
+        });
+    }
+
+    pub(super) fn too_big(&self) -> Reply {
+        self.site.monitor.tripped(Limit::Size);
+        Reply::of(552, "5.3.4", "message too big")
+    }
+
     /// Ends a transaction without a message.
     pub(super) fn abandon(&mut self) {
         self.envelope = None;
         self.incoming = None;
         self.refused_chunk = None;
     }
-}
-
-pub(super) fn too_big() -> Reply {
-    Reply::of(552, "5.3.4", "message too big")
 }
 
 fn no_room() -> Reply {

@@ -6,7 +6,7 @@ use shared::reply::Reply;
 
 use super::SessionPolicy;
 use super::recipient::Recipient;
-use super::transaction::{Envelope, not_written, too_big};
+use super::transaction::{Envelope, not_written};
 use crate::config::{LineEndings, Protocol};
 use crate::inbox::{self, EightBit, Oddities, Place, Received};
 use crate::settings::Site;
@@ -36,6 +36,9 @@ impl SessionPolicy {
             Some(envelope) => self.keep(incoming, envelope, examined).await,
             None => Reply::of(503, "5.5.1", "MAIL first"),
         };
+        if verdict.code().is_refusal() {
+            self.note_refusal(&verdict);
+        }
         self.client.forget_forwarded();
         vec![verdict; replies]
     }
@@ -48,7 +51,7 @@ impl SessionPolicy {
         examined: Option<Examined>,
     ) -> Reply {
         if incoming.is_too_big() {
-            return too_big();
+            return self.too_big();
         }
         if let Some(refusal) = examined.as_ref().and_then(|found| self.site.refuses(found)) {
             return refusal;
@@ -62,7 +65,7 @@ impl SessionPolicy {
             Ok(place) => {
                 let reply = Reply::of(250, "2.0.0", format!("kept, queued as {}", received.id));
                 received.place = place;
-                self.site.inbox.add(received);
+                self.site.take_note(received);
                 reply
             }
             Err(error) => not_written(&error),
@@ -88,6 +91,7 @@ impl SessionPolicy {
             octets: whole.octets,
             sha256: whole.sha256.clone(),
             message_id: whole.message_id.clone(),
+            subject: whole.subject.clone(),
             duplicate_of: self.site.inbox.earlier(&whole.sha256),
             oddities: examined.map(|found| Oddities::of(found, eight_bit)),
             place: Place::Nowhere,

@@ -90,6 +90,7 @@ impl Incoming {
             octets: self.octets,
             sha256: hex(&self.digest.finalize()),
             message_id: self.head.message_id(),
+            subject: crate::subject::decode(&self.head.octets),
             message: self.message,
             content,
             _share: share,

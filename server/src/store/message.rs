@@ -41,6 +41,8 @@ pub struct Whole {
     pub sha256: String,
     /// Its Message-ID, if it has one and not far down.
     pub message_id: Option<String>,
+    /// Its subject, decoded, if it has one and not far down.
+    pub subject: Option<String>,
     pub(super) message: Message,
     pub(super) content: Content,
     /// What its content takes of the memory for messages that come in.

@@ -10,7 +10,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -23,6 +23,7 @@ use shared::time::Timestamp;
 use tokio::sync::watch;
 
 use crate::clock::{Clock, wall};
+use crate::tap::{Opened, SessionTap, Shown, Tap};
 use crate::tls::{Facts, fingerprint};
 
 /// What is promised about the recording when the program or the machine dies.
@@ -71,6 +72,9 @@ struct Inner {
     work: Condvar,
     synced: watch::Sender<u64>,
     failed: watch::Sender<Option<String>>,
+    tap: OnceLock<Arc<dyn Tap>>,
+    /// With it a tap's lines are masked where the file's are not.
+    key: RedactKey,
 }
 
 struct State {
@@ -240,10 +244,11 @@ impl Journal {
         let mut key = [0; 32];
         let seeded = getrandom::fill(&mut key);
         debug_assert!(seeded.is_ok(), "the system gives random numbers");
+        let key = RedactKey(key);
         let redaction = if settings.record_secrets {
             Redaction::Nothing
         } else {
-            Redaction::Auth(RedactKey(key))
+            Redaction::Auth(key)
         };
         let now = clock.now();
         let inner = Arc::new(Inner {
@@ -265,6 +270,8 @@ impl Journal {
             work: Condvar::new(),
             synced: watch::channel(0).0,
             failed: watch::channel(None).0,
+            tap: OnceLock::new(),
+            key,
         });
         if settings.durability != Durability::Written {
             let worker = Arc::clone(&inner);
@@ -281,6 +288,13 @@ impl Journal {
         self.inner.clock
     }
 
+    /// Has somebody follow the sessions that begin from now on; the first one who
+    /// asks.
+    pub fn tap(&self, tap: Arc<dyn Tap>) {
+        // A second one is not listened to.
+        let _ = self.inner.tap.set(tap);
+    }
+
     /// Begins a session.
     pub fn session(&self, mut facts: OpenFacts) -> Result<SessionJournal, WriteFailed> {
         let now = self.inner.clock.now();
@@ -291,12 +305,23 @@ impl Journal {
             inner: Arc::clone(&self.inner),
             log: SessionLog::new(number, self.inner.redaction),
             position: 0,
+            tapped: None,
         };
         let (log, lines) = (&mut session.log, &mut Vec::new());
         let count = log.open(state.log.next_line(), now, &facts, lines);
         state.log.appended(count, lines);
         session.position = self.inner.put(&mut state, lines)?;
         drop(state);
+        session.tapped = self.inner.tap.get().map(|tap| Tapped {
+            tap: tap.opened(Opened {
+                session: number,
+                at: now,
+                facts: &facts,
+                lines,
+            }),
+            masking: matches!(self.inner.redaction, Redaction::Nothing)
+                .then(|| SessionLog::new(number, Redaction::Auth(self.inner.key))),
+        });
         Ok(session)
     }
 
@@ -356,6 +381,22 @@ pub struct SessionJournal {
     log: SessionLog,
     /// Where its last line ends in the file.
     position: u64,
+    tapped: Option<Tapped>,
+}
+
+/// Who follows a session.
+struct Tapped {
+    tap: Box<dyn SessionTap>,
+    /// Writes the lines once more, masked, where the file's are not.
+    masking: Option<SessionLog>,
+}
+
+/// Lines that were appended, as a tap may see them.
+#[derive(Default)]
+struct Lines {
+    bytes: Vec<u8>,
+    /// Where those of each unit end.
+    ends: Vec<usize>,
 }
 
 impl SessionJournal {
@@ -365,13 +406,23 @@ impl SessionJournal {
         if units.is_empty() {
             return Ok(());
         }
-        self.append(|log, mut n, lines| {
+        let lines = self.append(|log, mut n, lines| {
             let first = n;
             for unit in units {
-                n += log.unit(n, unit, lines);
+                n += log.unit(n, unit, &mut lines.bytes);
+                lines.ends.push(lines.bytes.len());
             }
             n - first
-        })
+        })?;
+        if let Some(tapped) = &mut self.tapped {
+            let mut from = 0;
+            for (unit, &end) in units.iter().zip(&lines.ends) {
+                let own = lines.bytes.get(from..end).unwrap_or_default();
+                tapped.tap.unit(Shown::new(unit, own));
+                from = end;
+            }
+        }
+        Ok(())
     }
 
     /// Records the result of a TLS handshake: `leg` is `c` or `u`.
@@ -388,24 +439,36 @@ impl SessionJournal {
             alert: facts.alert.clone(),
         };
         let chain = &facts.chain;
-        self.append(|log, n, lines| {
-            let mut count = log.tls(n, at, &tls, lines);
+        let lines = self.append(|log, n, lines| {
+            let mut count = log.tls(n, at, &tls, &mut lines.bytes);
             for (der, digest) in chain.iter().zip(&tls.chain) {
-                count += log.certificate(n + count, at, digest, der, lines);
+                count += log.certificate(n + count, at, digest, der, &mut lines.bytes);
             }
             count
-        })
+        })?;
+        if let Some(tapped) = &mut self.tapped {
+            tapped.tap.tls(&tls, &lines.bytes);
+        }
+        Ok(())
     }
 
     /// Annotates the session.
     pub fn note(&mut self, note: &NoteFacts) -> Result<(), WriteFailed> {
         let now = self.inner.clock.now();
-        self.append(|log, n, lines| log.note(n, now, note, lines))
+        let lines = self.append(|log, n, lines| log.note(n, now, note, &mut lines.bytes))?;
+        if let Some(tapped) = &mut self.tapped {
+            tapped.tap.noted(&lines.bytes);
+        }
+        Ok(())
     }
 
     /// Records the end.
     pub fn close(&mut self, at: Timestamp, ended: Ended) -> Result<(), WriteFailed> {
-        self.append(|log, n, lines| log.close(n, at, ended.0, lines))
+        let lines = self.append(|log, n, lines| log.close(n, at, ended.0, &mut lines.bytes))?;
+        if let Some(tapped) = &mut self.tapped {
+            tapped.tap.closed(at, ended.0, &lines.bytes);
+        }
+        Ok(())
     }
 
     /// Its number in the file.
@@ -439,18 +502,25 @@ impl SessionJournal {
         }
     }
 
+    /// Appends lines to the file, and returns them as a tap may see them.
     fn append(
         &mut self,
-        write: impl FnOnce(&mut SessionLog, u64, &mut Vec<u8>) -> u64,
-    ) -> Result<(), WriteFailed> {
+        write: impl Fn(&mut SessionLog, u64, &mut Lines) -> u64,
+    ) -> Result<Lines, WriteFailed> {
         let inner = Arc::clone(&self.inner);
         let mut state = inner.lock();
         inner.check(&state)?;
-        let mut lines = Vec::new();
-        let count = write(&mut self.log, state.log.next_line(), &mut lines);
-        state.log.appended(count, &lines);
-        self.position = inner.put(&mut state, &lines)?;
-        Ok(())
+        let mut lines = Lines::default();
+        let n = state.log.next_line();
+        let count = write(&mut self.log, n, &mut lines);
+        state.log.appended(count, &lines.bytes);
+        self.position = inner.put(&mut state, &lines.bytes)?;
+        drop(state);
+        if let Some(masking) = self.tapped.as_mut().and_then(|one| one.masking.as_mut()) {
+            lines = Lines::default();
+            write(masking, n, &mut lines);
+        }
+        Ok(lines)
     }
 }
 

@@ -10,6 +10,7 @@
 //! | [`stream`] | a connection, plain or TLS, that changes from one to the other |
 //! | [`tls`] | configurations, minted certificates, what a handshake showed |
 //! | [`journal`] | the recording on disk: durability, failure |
+//! | [`tap`] | following the recording while it is made |
 //! | [`talk`] | drives a `ClientSession` |
 //! | [`serve`] | drives a `ServerSession` |
 //! | [`net`] | binding, connecting, network namespaces |
@@ -29,4 +30,5 @@ pub mod serve;
 pub mod socket;
 pub mod stream;
 pub mod talk;
+pub mod tap;
 pub mod tls;

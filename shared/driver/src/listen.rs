@@ -211,7 +211,13 @@ impl Listeners {
     /// Says where it listens: in a file that appears whole, and in one line on
     /// standard output that a script can read.
     pub fn announce(&self, ready_file: Option<&Path>) -> Result<()> {
-        let list: Vec<String> = self.endpoints.iter().map(ToString::to_string).collect();
+        self.announce_with(ready_file, &[])
+    }
+
+    /// As [`announce`](Self::announce), with places that are listened on besides.
+    pub fn announce_with(&self, ready_file: Option<&Path>, others: &[String]) -> Result<()> {
+        let ours = self.endpoints.iter().map(ToString::to_string);
+        let list: Vec<String> = ours.chain(others.iter().cloned()).collect();
         if let Some(path) = ready_file {
             let mut part = path.as_os_str().to_owned();
             part.push(".part");

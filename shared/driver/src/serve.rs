@@ -46,6 +46,9 @@ pub trait Policy: Send {
 
     /// TLS is in force; everything said before is forgotten (RFC 3207 §4.2).
     fn tls_started(&mut self, facts: &Facts, stream: &Stream);
+
+    /// The session is given up: a time limit was met.
+    fn gave_up(&mut self, _due: Due) {}
 }
 
 /// What a connection is served with.
@@ -206,7 +209,7 @@ impl Loop<'_> {
                         }
                         Answer::HangUp => self.session.hang_up(),
                     },
-                    ServerOutput::Send(bytes) => self.send(&bytes).await?,
+                    ServerOutput::Send(bytes) => self.send(&bytes, policy).await?,
                     ServerOutput::StartTls => self.start_tls(policy).await?,
                     ServerOutput::Close => {
                         self.record_batch()?;
@@ -216,20 +219,28 @@ impl Loop<'_> {
                 }
             }
             self.record_batch()?;
-            if self.read().await? == Read::End {
-                ended = Ended::CLIENT;
+            match self.read().await? {
+                Read::Some => {}
+                Read::End => ended = Ended::CLIENT,
+                Read::Late(due) => {
+                    ended = Ended::TIMEOUT;
+                    policy.gave_up(due);
+                }
             }
         }
     }
 
-    async fn send(&mut self, bytes: &[u8]) -> Result<(), ServeError> {
+    async fn send(&mut self, bytes: &[u8], policy: &mut impl Policy) -> Result<(), ServeError> {
         self.record_batch()?;
         self.journal.durable().await?;
         // A client that does not take its replies is as silent as one that says
         // nothing.
         let limit = self.service.waits.command;
-        within(limit, &self.service.ending, self.stream.write(bytes)).await?;
-        Ok(())
+        let sent = within(limit, &self.service.ending, self.stream.write(bytes)).await;
+        if has_timed_out(&sent) {
+            policy.gave_up(Due::Silence);
+        }
+        Ok(sent?)
     }
 
     /// What is not recorded is not passed on, but for this: RFC 5321 §3.8 has the
@@ -269,6 +280,7 @@ impl Loop<'_> {
                 due => {
                     let reply = Reply::of(421, "4.4.2", due.text());
                     self.session.give_up(clock.now(), &reply);
+                    return Ok(Read::Late(due));
                 }
             },
             _ = ending.wait_for(|ending| match ending {
@@ -335,6 +347,9 @@ impl Loop<'_> {
             Err(error) => Facts::failed(None, error),
         };
         self.journal.tls(self.service.clock.now(), 'c', &facts)?;
+        if has_timed_out(&handshake) {
+            policy.gave_up(Due::Handshake);
+        }
         handshake?;
         policy.tls_started(&facts, self.stream);
         Ok(())
@@ -410,12 +425,21 @@ async fn within<T>(
     }
 }
 
-/// What the next time limit is about.
-#[derive(Clone, Copy)]
-enum Due {
+fn has_timed_out<T>(done: &io::Result<T>) -> bool {
+    matches!(done, Err(error) if error.kind() == io::ErrorKind::TimedOut)
+}
+
+/// What a time limit is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// The client says nothing, or does not take its replies.
     Silence,
+    /// The session has lasted too long.
     Session,
+    /// Content comes too slowly.
     Pace,
+    /// The TLS handshake takes too long.
+    Handshake,
 }
 
 impl Due {
@@ -424,6 +448,7 @@ impl Due {
             Self::Silence => "silent for too long, closing",
             Self::Session => "this session has lasted too long, closing",
             Self::Pace => "content comes too slowly, closing",
+            Self::Handshake => "the TLS handshake took too long, closing",
         }
     }
 }
@@ -432,6 +457,7 @@ impl Due {
 enum Read {
     Some,
     End,
+    Late(Due),
 }
 
 /// So many units are recorded in one write, at most.

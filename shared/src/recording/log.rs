@@ -24,6 +24,8 @@ pub struct OpenFacts {
     pub client: Option<String>,
     /// The address it connected to.
     pub listener: Option<String>,
+    /// How that is called, if it has a name.
+    pub listener_name: Option<String>,
     /// The upstream server's address, for a proxy.
     pub upstream: Option<String>,
     /// The name asked for.
@@ -113,6 +115,9 @@ pub struct SessionLog {
 /// that the read which passed that limit may have brought).
 const WAITING: usize = 128 * 1024;
 
+/// The verb of a line that has none.
+const NO_VERB: Verb = Verb::Other(String::new());
+
 impl SessionLog {
     /// The log of a session with that number in its file.
     pub fn new(session: u64, redaction: Redaction) -> Self {
@@ -141,6 +146,7 @@ impl SessionLog {
         line.text("role", facts.role);
         line.text_if("c", facts.client.as_deref());
         line.text_if("l", facts.listener.as_deref());
+        line.text_if("ln", facts.listener_name.as_deref());
         line.text_if("u", facts.upstream.as_deref());
         line.text_if("un", facts.name.as_deref());
         if let Some(via) = &facts.via {
@@ -156,7 +162,15 @@ impl SessionLog {
     pub fn unit(&mut self, n: u64, unit: &Unit, out: &mut Vec<u8>) -> u64 {
         let masked = self.redactor.mask(unit);
         let payload = masked.as_ref().map_or(&unit.bytes[..], |(bytes, _)| bytes);
-        self.account(unit, payload);
+        let verb = match &unit.kind {
+            // A secret that stands where a verb should is not to be named as one.
+            Kind::Command {
+                verb: Verb::Other(_),
+            } if masked.is_some() => Some(&NO_VERB),
+            Kind::Command { verb } => Some(verb),
+            _ => None,
+        };
+        self.account(unit, verb, payload);
         let re = self.reference(n, unit);
         let kind = match unit.kind {
             Kind::Command { .. } => "cmd",
@@ -168,6 +182,7 @@ impl SessionLog {
         let mut line = self.line(out, n, unit.at, kind);
         let mut direction = [0; 4];
         line.text("d", unit.direction.letter().encode_utf8(&mut direction));
+        line.text_if("verb", verb.map(Verb::name));
         write_kind(&mut line, unit, re);
         line.number_if("rd", unit.read);
         if let Some(began) = unit.began {
@@ -285,7 +300,7 @@ impl SessionLog {
         LineWriter::begin(out, n, Some(self.session), at, kind)
     }
 
-    fn account(&mut self, unit: &Unit, payload: &[u8]) {
+    fn account(&mut self, unit: &Unit, verb: Option<&Verb>, payload: &[u8]) {
         let side = unit.direction.index();
         if let (Some(digest), Some(octets)) =
             (self.digests.get_mut(side), self.octets.get_mut(side))
@@ -294,9 +309,9 @@ impl SessionLog {
             *octets += payload.len() as u64;
         }
         match &unit.kind {
-            Kind::Command { verb } if !unit.more => {
+            Kind::Command { .. } if !unit.more => {
                 self.commands += 1;
-                self.last_verb = Some(verb.clone());
+                self.last_verb = verb.cloned();
             }
             Kind::Data {
                 end: true,
@@ -392,9 +407,7 @@ fn write_note(mut line: LineWriter<'_>, note: &NoteFacts) {
 
 fn write_kind(line: &mut LineWriter<'_>, unit: &Unit, re: Option<u64>) {
     match &unit.kind {
-        Kind::Command { verb } => {
-            line.text("verb", verb.name());
-        }
+        Kind::Command { .. } => {}
         Kind::Sasl { mechanism } => {
             line.text("mech", mechanism);
         }

@@ -97,9 +97,17 @@ impl Transcript {
                 Said::Command { line, .. } | Said::Sasl { line, .. } => {
                     lines.push(Line::Said(Client, line.clone()));
                 }
-                Said::Content { wire, complete, .. } => {
+                Said::Content {
+                    wire,
+                    complete,
+                    missing,
+                    ..
+                } => {
                     for line in wire.split_inclusive(|&octet| octet == b'\n') {
                         lines.push(Line::Content(line.to_vec()));
+                    }
+                    if *missing > 0 {
+                        lines.push(Line::Event(format!("gap {missing}")));
                     }
                     if *complete {
                         lines.push(Line::Content(b".\r\n".to_vec()));

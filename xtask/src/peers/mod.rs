@@ -3,6 +3,7 @@
 //!
 //! Nothing is skipped: what a machine lacks is an error that names it.
 
+mod api;
 mod clients;
 mod delivery;
 mod expected;
@@ -131,6 +132,10 @@ fn steps(programs: &Programs) -> Vec<Step<'_>> {
     steps.push(Step::new(
         "secrets are masked, and recorded exactly on request",
         || delivery::secrets(programs),
+    ));
+    steps.push(Step::new(
+        "schemathesis finds nothing against the API",
+        || api::schemathesis(programs),
     ));
     steps.push(Step::new(
         "a Postfix session replays against a fresh Postfix",
