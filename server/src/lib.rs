@@ -7,6 +7,7 @@
 //! [`cli`] and [`config`] are what the user may say, [`settings`] what it means,
 //! [`listener`] accepts connections, [`policy`] decides what each command is
 //! answered, [`store`] keeps what was received, and [`inbox`] knows of it.
+//! [`sink`] is a server of its own that accepts everything and keeps nothing.
 
 pub mod cli;
 pub mod config;
@@ -15,6 +16,7 @@ pub mod inbox;
 pub mod listener;
 pub mod policy;
 pub mod settings;
+pub mod sink;
 pub mod store;
 
 use std::ffi::OsString;
@@ -43,6 +45,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             policy::persona::list();
             ExitCode::SUCCESS
         }
+        Command::Sink(options) => finish(sink::run(&options)),
         Command::Run(run) => serve(*run, matches.subcommand_matches("run")),
     }
 }
@@ -76,7 +79,16 @@ fn serve(run: Run, matches: Option<&ArgMatches>) -> ExitCode {
 fn with_default_command(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = arguments.into_iter().collect();
     let first = arguments.get(1).and_then(|first| first.to_str());
-    let named = ["run", "personas", "help", "-h", "--help", "-V", "--version"];
+    let named = [
+        "run",
+        "sink",
+        "personas",
+        "help",
+        "-h",
+        "--help",
+        "-V",
+        "--version",
+    ];
     if !first.is_some_and(|first| named.contains(&first)) {
         let at = arguments.len().min(1);
         arguments.insert(at, "run".into());
