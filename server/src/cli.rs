@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::Options;
+use crate::sink;
 
 /// An SMTP server to test with: honest by default, and on request wrong in exactly
 /// the way you ask for. It never relays.
@@ -24,6 +25,8 @@ pub struct Cli {
 pub enum Command {
     /// Serve (this is meant when no subcommand is named)
     Run(Box<Run>),
+    /// Accept everything and keep nothing, fast: for load tests of clients
+    Sink(Box<sink::Options>),
     /// List the personas: named ways of being right or wrong
     Personas,
 }

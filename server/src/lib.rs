@@ -9,6 +9,7 @@
 //! answered, [`store`] keeps what was received, and [`inbox`] knows of it. [`monitor`]
 //! follows the sessions, [`api`] shows both over HTTP, and [`expect`] is what there must
 //! have been at the end.
+//! [`sink`] is a server of its own that accepts everything and keeps nothing.
 
 pub mod api;
 pub mod cli;
@@ -21,6 +22,7 @@ pub mod listener;
 pub mod monitor;
 pub mod policy;
 pub mod settings;
+pub mod sink;
 pub mod store;
 mod subject;
 
@@ -50,6 +52,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             policy::persona::list();
             ExitCode::SUCCESS
         }
+        Command::Sink(options) => finish(sink::run(&options).map(|()| Vec::new())),
         Command::Run(run) => serve(*run, matches.subcommand_matches("run")),
     }
 }
@@ -83,7 +86,16 @@ fn serve(run: Run, matches: Option<&ArgMatches>) -> ExitCode {
 fn with_default_command(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = arguments.into_iter().collect();
     let first = arguments.get(1).and_then(|first| first.to_str());
-    let named = ["run", "personas", "help", "-h", "--help", "-V", "--version"];
+    let named = [
+        "run",
+        "sink",
+        "personas",
+        "help",
+        "-h",
+        "--help",
+        "-V",
+        "--version",
+    ];
     if !first.is_some_and(|first| named.contains(&first)) {
         let at = arguments.len().min(1);
         arguments.insert(at, "run".into());

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use driver::clock::Clock;
 use driver::journal::{self, Journal, WriteFailed};
 use driver::listen::{Accepted, Inherited, Listener, Listeners};
-use driver::process::{Termination, survive_file_size_limit};
+use driver::process::{Termination, raise_descriptor_limit, survive_file_size_limit};
 use driver::serve::Ending;
 use driver::socket::Socket;
 use driver::stream::Stream;
@@ -35,7 +35,7 @@ pub struct Stopped {
 
 impl Stopped {
     /// Makes an error one that has that status.
-    fn with<E: Into<anyhow::Error>>(status: u8) -> impl Fn(E) -> Self {
+    pub(crate) fn with<E: Into<anyhow::Error>>(status: u8) -> impl Fn(E) -> Self {
         move |error| Self {
             error: error.into(),
             status,
@@ -53,6 +53,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// Serves until SIGINT or SIGTERM, or until it is to end by itself; returns what was
 /// expected and did not come true.
 pub fn run(settings: &Settings) -> Result<Vec<Unmet>, Stopped> {
+    raise_descriptor_limit();
     let runtime = tokio::runtime::Runtime::new().map_err(Stopped::with(3))?;
     runtime.block_on(serve(settings))
 }

@@ -153,6 +153,48 @@ fn lmtp_answers_each_recipient() {
 }
 
 #[test]
+fn lmtp_recipients_end_with_their_transaction() {
+    let told = turns(&[
+        ('S', "220 mx\r\n"),
+        ('C', "LHLO a\r\n"),
+        ('S', "250 mx\r\n"),
+        ('C', "MAIL FROM:<>\r\nRCPT TO:<a@b>\r\nRCPT TO:<c@d>\r\n"),
+        ('S', "250 ok\r\n250 ok\r\n250 ok\r\n"),
+        // Refused, and so no new transaction.
+        ('C', "MAIL FROM:<>\r\n"),
+        ('S', "503 not now\r\n"),
+        ('C', "BDAT 0 LAST\r\n"),
+        ('S', "250 first\r\n250 second\r\n"),
+        ('C', "BDAT 0 LAST\r\n"),
+        ('S', "503 MAIL first\r\n"),
+        ('C', "NOOP\r\n"),
+        ('S', "250 ok\r\n"),
+    ]);
+    let all = essence(&observe(&told, &[], Peers::Others));
+    let tail = &all[all.len() - 6..];
+    assert_eq!(tail[0], "s 250 to 12 250 first\\r\\n []");
+    assert_eq!(tail[1], "s 250 to 12 250 second\\r\\n []");
+    assert_eq!(tail[3], "s 503 to 15 503 MAIL first\\r\\n []");
+    assert_eq!(tail[5], "s 250 to 17 250 ok\\r\\n []");
+}
+
+#[test]
+fn what_waits_for_its_meaning_is_heard_before_it_is_answered() {
+    let told = turns(&[
+        ('S', "220 mx\r\n"),
+        ('C', "EHLO a\r\n"),
+        ('S', "250-mx\r\n250 PIPELINING\r\n"),
+        ('C', "DATA\r\nNOOP\r\n"),
+        ('S', "503 MAIL first\r\n250 still here\r\n"),
+    ]);
+    let all = essence(&observe(&told, &[], Peers::Others));
+    let tail = &all[all.len() - 3..];
+    assert_eq!(tail[0], "s 503 to 4 503 MAIL first\\r\\n []");
+    assert!(tail[1].contains("NOOP"), "{all:#?}");
+    assert_eq!(tail[2], "s 250 to 6 250 still here\\r\\n []");
+}
+
+#[test]
 fn what_is_no_reply_is_raw_and_codes_are_not_merged() {
     let all = essence(&observe(&dialogues()[2], &[], Peers::Others));
     let tail = &all[all.len() - 2..];

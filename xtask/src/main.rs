@@ -57,8 +57,11 @@ enum Task {
         #[arg(long, default_value_t = 60)]
         seconds: u32,
     },
-    /// Measure what the recorder costs: latency, and records a second
-    Bench,
+    /// Measure our programs beside those people know, and print the ratios
+    Bench(bench::Bench),
+    /// The load client of `bench`, in a process of its own
+    #[command(hide = true)]
+    BenchLoad(bench::load::Load),
     /// Check the house rules that no compiler checks
     Tidy,
     /// Run what CI runs: format, clippy, tidy, docs, tests, selftest, peers
@@ -68,7 +71,8 @@ enum Task {
 fn main() -> ExitCode {
     let done = match Task::parse() {
         Task::Selftest { emulated, peers } => selftest::run(emulated).and_then(|_| also(peers)),
-        Task::Bench => bench::run(),
+        Task::Bench(bench) => bench::run(&bench),
+        Task::BenchLoad(load) => bench::load::run(&load),
         Task::Test { peers } => test().and_then(|()| also(peers)),
         Task::Peers { only } => peers::run(only.as_deref()).map(drop),
         Task::Fuzz { only, seconds } => fuzz::run(only.as_deref(), seconds).map(drop),

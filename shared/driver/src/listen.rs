@@ -50,8 +50,7 @@ impl Listener {
         match endpoint {
             Endpoint::Tcp(address) => net::listen(*address).map(Self::Tcp),
             Endpoint::Unix(path) => {
-                replace_stale(path)?;
-                let listener = UnixListener::bind(path)
+                let listener = UnixListener::from_std(bind_unix(path)?)
                     .with_context(|| format!("cannot listen on {endpoint}"))?;
                 Ok(Self::Unix {
                     listener,
@@ -132,6 +131,18 @@ impl Inherited {
             ours: false,
         })
     }
+}
+
+/// Listens on a UNIX socket, without blocking. One that nobody listens on any more
+/// is replaced.
+pub fn bind_unix(path: &Path) -> Result<std::os::unix::net::UnixListener> {
+    replace_stale(path)?;
+    let bind = || {
+        let listener = std::os::unix::net::UnixListener::bind(path)?;
+        listener.set_nonblocking(true)?;
+        io::Result::Ok(listener)
+    };
+    bind().with_context(|| format!("cannot listen on unix:{}", path.display()))
 }
 
 /// Removes the socket file that a program which was killed has left behind.
@@ -219,17 +230,23 @@ impl Listeners {
         let ours = self.endpoints.iter().map(ToString::to_string);
         let list: Vec<String> = ours.chain(others.iter().cloned()).collect();
         if let Some(path) = ready_file {
-            let mut part = path.as_os_str().to_owned();
-            part.push(".part");
-            let what = || format!("writing --ready-file {}", path.display());
-            fs::write(&part, list.join("\n") + "\n").with_context(what)?;
-            fs::rename(&part, path).with_context(what)?;
+            write_ready_file(path, &list)?;
         }
         let mut stdout = io::stdout();
         writeln!(stdout, "listening on {}", list.join(" "))
             .and_then(|()| stdout.flush())
             .context("writing to standard output")
     }
+}
+
+/// Says in a file where a program listens: one endpoint a line, and it appears
+/// whole.
+pub fn write_ready_file(path: &Path, endpoints: &[String]) -> Result<()> {
+    let mut part = path.as_os_str().to_owned();
+    part.push(".part");
+    let what = || format!("writing --ready-file {}", path.display());
+    fs::write(&part, endpoints.join("\n") + "\n").with_context(what)?;
+    fs::rename(&part, path).with_context(what)
 }
 
 async fn accept_loop(listener: Listener, index: usize, accepted: mpsc::Sender<Accepted>) {

@@ -15,19 +15,33 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
 
+/// Connections that may wait to be accepted by several threads at once.
+const SHARED_BACKLOG: i32 = 4096;
+
 /// Listens on an address. An IPv6 address means IPv6 alone, so that `[::]` and
 /// `0.0.0.0` can be listened on side by side.
 pub fn listen(address: SocketAddr) -> Result<TcpListener> {
-    bind(address).with_context(|| match address.port() {
+    bind(address).with_context(|| cannot_listen(address))
+}
+
+fn cannot_listen(address: SocketAddr) -> String {
+    match address.port() {
         port @ 1..1024 => format!(
             "cannot listen on {address} (port {port} needs root or CAP_NET_BIND_SERVICE; \
              port 0 takes a free one)"
         ),
         _ => format!("cannot listen on {address} (port 0 takes a free one)"),
-    })
+    }
 }
 
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = unbound(address)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+fn unbound(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
@@ -38,9 +52,37 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     }
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
+    Ok(socket)
+}
+
+/// Listens on one address by several sockets, one for each thread that accepts:
+/// the kernel deals the connections out among them. What they accept has Nagle's
+/// algorithm off already.
+pub fn listen_shared(address: SocketAddr, sockets: usize) -> Result<Vec<std::net::TcpListener>> {
+    bind_shared(address, sockets).with_context(|| cannot_listen(address))
+}
+
+fn bind_shared(address: SocketAddr, sockets: usize) -> io::Result<Vec<std::net::TcpListener>> {
+    let first = unbound(address)?;
+    // Bound before it may be shared: otherwise a second program of the same user
+    // would get half of the connections, instead of an error.
+    first.bind(&address.into())?;
+    let bound = first.local_addr()?;
+    let mut all = vec![first];
+    for _ in 1..sockets {
+        let socket = unbound(address)?;
+        if let [first] = all.as_slice() {
+            first.set_reuse_port(true)?;
+        }
+        socket.set_reuse_port(true)?;
+        socket.bind(&bound)?;
+        all.push(socket);
+    }
+    for socket in &all {
+        socket.set_tcp_nodelay(true)?;
+        socket.listen(SHARED_BACKLOG)?;
+    }
+    Ok(all.into_iter().map(Into::into).collect())
 }
 
 /// Connects, from a source address if one is given, within a time limit.
@@ -86,4 +128,33 @@ pub fn enter_namespace(name: &str) -> Result<()> {
 /// Makes the close of a connection a reset, to pass on that the other one was.
 pub fn reset_on_close(tcp: &TcpStream) -> io::Result<()> {
     socket2::SockRef::from(tcp).set_linger(Some(Duration::ZERO))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use super::*;
+
+    #[test]
+    fn several_sockets_share_a_port_and_nobody_else_does() {
+        let shared = listen_shared("127.0.0.1:0".parse().unwrap(), 3).unwrap();
+        let address = shared[0].local_addr().unwrap();
+        for socket in &shared {
+            assert_eq!(socket.local_addr().unwrap(), address);
+        }
+        for sockets in [1, 2] {
+            let again = listen_shared(address, sockets).unwrap_err();
+            assert!(format!("{again:#}").contains("in use"), "{again:#}");
+        }
+    }
+
+    #[test]
+    fn what_is_accepted_does_not_wait_to_send() {
+        let shared = listen_shared("[::1]:0".parse().unwrap(), 1).unwrap();
+        shared[0].set_nonblocking(false).unwrap();
+        let _client = TcpStream::connect(shared[0].local_addr().unwrap()).unwrap();
+        let (accepted, _) = shared[0].accept().unwrap();
+        assert!(accepted.nodelay().unwrap());
+    }
 }

@@ -3,7 +3,9 @@
 use std::io::{self, IsTerminal};
 
 use anyhow::{Result, anyhow, bail};
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::Level;
 use tracing_subscriber::EnvFilter;
 
 /// Waits for the signals that ask a program to end: SIGINT and SIGTERM.
@@ -56,23 +58,36 @@ pub fn become_user(user: Option<&str>) -> Result<()> {
     }
 }
 
+/// Allows this process as many open files as it may have at all: the soft limit
+/// of most systems, 1024, is for programs that use `select(2)`.
+pub fn raise_descriptor_limit() {
+    let mut limits = getrlimit(Resource::Nofile);
+    if limits.current != limits.maximum {
+        limits.current = limits.maximum;
+        // Without it there is room for fewer connections, and nothing else changes.
+        let _ = setrlimit(Resource::Nofile, limits);
+    }
+}
+
 /// Sends diagnostics to standard error, coloured on a terminal alone. `HELO_LOG`
 /// overrides the level with a filter of tracing's syntax.
 pub fn log_to_stderr(verbosity: u8) {
     let level = match verbosity {
-        0 => "warn",
-        1 => "info",
-        2 => "debug",
-        _ => "trace",
+        0 => Level::WARN,
+        1 => Level::INFO,
+        2 => Level::DEBUG,
+        _ => Level::TRACE,
     };
-    let filter = EnvFilter::try_from_env("HELO_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-    // A second call (in tests) changes nothing.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let log = tracing_subscriber::fmt()
         .with_writer(io::stderr)
         .with_ansi(is_colourful())
-        .with_target(false)
-        .try_init();
+        .with_target(false);
+    // The machinery of filters costs more memory than a whole small server, so it
+    // is set up for those who ask for it. A second call (in tests) changes nothing.
+    let _ = match EnvFilter::try_from_env("HELO_LOG") {
+        Ok(filter) => log.with_env_filter(filter).try_init(),
+        Err(_) => log.with_max_level(level).try_init(),
+    };
 }
 
 /// Colours are for people: not for files, nor for who wants none

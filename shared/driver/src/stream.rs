@@ -2,12 +2,14 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::BytesMut;
 use rustls::ProtocolVersion;
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
 use crate::sasl::{Channel, ChannelBinding};
@@ -71,6 +73,46 @@ impl Stream {
                 stream.flush().await
             }
             Self::Lost => Err(lost()),
+        }
+    }
+
+    /// Reads what is there into a buffer that the caller may share among many
+    /// connections: it is touched only when there is something. Nothing added is
+    /// the end.
+    pub fn poll_read(
+        &mut self,
+        context: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(stream) => Pin::new(stream).poll_read(context, into),
+            Self::Client(stream) => Pin::new(stream).poll_read(context, into).map(end_is_end),
+            Self::Server(stream) => Pin::new(stream).poll_read(context, into).map(end_is_end),
+            Self::Lost => Poll::Ready(Err(lost())),
+        }
+    }
+
+    /// Writes what can be written now. Inside TLS it may stay behind until
+    /// [`poll_flush`](Self::poll_flush) is done.
+    pub fn poll_write(
+        &mut self,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
+            Self::Client(stream) => Pin::new(stream).poll_write(context, bytes),
+            Self::Server(stream) => Pin::new(stream).poll_write(context, bytes),
+            Self::Lost => Poll::Ready(Err(lost())),
+        }
+    }
+
+    /// Sends what a [`poll_write`](Self::poll_write) inside TLS left behind.
+    pub fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(_) | Self::Lost => Poll::Ready(Ok(())),
+            Self::Client(stream) => Pin::new(stream).poll_flush(context),
+            Self::Server(stream) => Pin::new(stream).poll_flush(context),
         }
     }
 
@@ -190,9 +232,9 @@ impl Stream {
 
 /// Many mail servers close TLS without close_notify: after a whole reply that is
 /// an end like any other, so it is reported as one.
-fn end_is_end(read: io::Result<usize>) -> io::Result<usize> {
+fn end_is_end<T: Default>(read: io::Result<T>) -> io::Result<T> {
     match read {
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(T::default()),
         other => other,
     }
 }

@@ -158,7 +158,12 @@ impl Observer {
     /// The next unit that is known to be whole.
     ///
     /// The server's bytes are looked at first: they decide what the client's mean.
+    /// But when all is answered, they can only answer what the client has said
+    /// meanwhile and what had to wait for its meaning.
     pub fn poll(&mut self) -> Option<Unit> {
+        if self.greeted && self.awaited.is_empty() {
+            return self.poll_client().or_else(|| self.poll_server());
+        }
         self.poll_server().or_else(|| self.poll_client())
     }
 

@@ -187,21 +187,27 @@ impl Observer {
         let Some(awaited) = answered.awaited else {
             return self.unasked(code, answered.answers);
         };
+        // The last reply to the content settles it: RFC 2033 §4.2.
+        if awaited.replies > 1 && code.number() != 421 {
+            return None;
+        }
         let outcome = Outcome::of(code);
         self.decide(awaited.step, code);
         match awaited.step {
             Step::Rcpt if outcome == Outcome::Accepted => self.accepted_recipients += 1,
-            Step::Mail | Step::Reset => self.accepted_recipients = 0,
             Step::Hello { lmtp } if outcome == Outcome::Accepted => {
                 self.pipelining = pipelining;
                 self.lmtp = lmtp;
-                self.accepted_recipients = 0;
             }
             _ => {}
         }
         match advance(self.stage, awaited.step, outcome) {
             Ok(stage) => {
                 self.stage = stage;
+                // They belong to the transaction, and end with it.
+                if !matches!(stage, Stage::Rcpt | Stage::Data | Stage::Bdat) {
+                    self.accepted_recipients = 0;
+                }
                 None
             }
             Err(_) => Some(Deviation::OutOfOrder),
