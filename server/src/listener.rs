@@ -48,7 +48,7 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// How long, where the server ends by itself, sessions may take to end as they please:
 /// a client that was just told that its message is kept means to say QUIT.
-const FAREWELL: Duration = Duration::from_secs(1);
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Serves until SIGINT or SIGTERM, or until it is to end by itself; returns what was
 /// expected and did not come true.

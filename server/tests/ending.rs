@@ -9,13 +9,15 @@
 
 mod support;
 
+use std::io::{ErrorKind, Read};
 use std::net::TcpStream;
+use std::time::Duration;
 
 use support::{Server, TO_ANNA, accepts, run};
 use testkit::program::complaint;
 use testkit::scratch;
 use testkit::talk::{reply, say};
-use testkit::wait::until_true;
+use testkit::wait::{LIMIT, until_true};
 
 /// What it says when it has ended, and its status.
 fn ended(server: &mut Server) -> (i32, String) {
@@ -33,6 +35,12 @@ fn it_ends_after_so_many_messages_and_the_last_client_is_let_go() {
     until_true("the end to begin", || {
         TcpStream::connect(server.address).is_err()
     });
+    // It is not interrupted.
+    tcp.set_read_timeout(Some(Duration::from_millis(100)))
+        .unwrap();
+    let waiting = tcp.read(&mut [0]).unwrap_err();
+    assert_eq!(waiting.kind(), ErrorKind::WouldBlock);
+    tcp.set_read_timeout(Some(LIMIT)).unwrap();
     assert!(say(&mut tcp, "QUIT\r\n").starts_with("221"));
     drop(tcp);
     assert_eq!(ended(&mut server), (0, String::new()));
