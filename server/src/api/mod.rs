@@ -3,7 +3,7 @@
 //! It reads what the [`Inbox`](crate::inbox::Inbox) and the
 //! [`Monitor`](crate::monitor::Monitor) know, and forgets it on request; there is
 //! nothing in it that a session waits for. A resource is a file and a row in
-//! [`RESOURCES`]; `openapi.json` describes them all, and tests hold the two together.
+//! `RESOURCES`; `openapi.json` describes them all, and tests hold the two together.
 
 mod document;
 mod events;
