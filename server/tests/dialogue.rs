@@ -241,9 +241,9 @@ const DIALOGUES: &[&str] = &[
     "C: EHLO c.test
      S: 250
      C: MAIL FROM:<ä@c.test>
-     S: 553 5.6.7
+     S: 550 5.6.7
      C: MAIL FROM:<a@bücher.test>
-     S: 553 5.6.7
+     S: 550 5.6.7
      C: MAIL FROM:<a@c.test>
      S: 250
      C: RCPT TO:<änna@local.test>

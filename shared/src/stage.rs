@@ -137,7 +137,7 @@ pub const fn advance(stage: Stage, step: Step, outcome: Outcome) -> Result<Stage
         (_, _, Refused) => stage,
         (Connected, Step::Greeting, _) => Greeted,
         // As if RSET: RFC 5321 §4.1.4.
-        (Greeted | Ready | Mail | Rcpt, Step::Hello { .. }, _) => Ready,
+        (Greeted | Ready | Mail | Rcpt | Bdat, Step::Hello { .. }, _) => Ready,
         // EHLO again: RFC 3207 §4.2.
         (Greeted | Ready, Step::StartTls, _) => Greeted,
         // Not within a transaction: RFC 4954 §4.
@@ -158,7 +158,7 @@ pub const fn advance(stage: Stage, step: Step, outcome: Outcome) -> Result<Stage
         (Ready | Mail | Rcpt | Bdat, Step::Reset, _) => Ready,
         (Greeted | Ready | Mail | Rcpt | Bdat | Closed, Step::Quit, _) => Closed,
         // Any time after the greeting: RFC 5321 §4.1.4.
-        (Greeted | Ready | Mail | Rcpt, Step::Other, _) => stage,
+        (Greeted | Ready | Mail | Rcpt | Bdat, Step::Other, _) => stage,
         _ => return Err(OutOfOrder { stage, step }),
     })
 }
@@ -201,7 +201,12 @@ mod tests {
             (Step::Mail, Accepted, Mail),
             (Step::Rcpt, Accepted, Rcpt),
             (Step::Bdat { last: false }, Accepted, Bdat),
+            (Step::Other, Accepted, Bdat),
             (Step::Bdat { last: true }, Accepted, Ready),
+            (Step::Mail, Accepted, Mail),
+            (Step::Rcpt, Accepted, Rcpt),
+            (Step::Bdat { last: false }, Accepted, Bdat),
+            (Step::Hello { lmtp: false }, Accepted, Ready),
             (Step::Quit, Accepted, Closed),
         ];
         let mut stage = Connected;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use driver::clock::Clock;
+use driver::sasl::Channel;
 use driver::sasl::server::Identity;
 use driver::serve::{Answer, Due, Policy};
 use driver::socket::Endpoint;
@@ -84,6 +85,17 @@ impl SessionPolicy {
             in_tls: false,
             tls_version: None,
         })
+    }
+
+    /// TLS is in force, and what came before is forgotten (RFC 3207 §4.2).
+    pub fn enter_tls(&mut self, facts: &Facts, channel: Channel) {
+        self.in_tls = true;
+        let certificate = facts.chain.first();
+        let names = certificate.map(|der| driver::tls::names(der));
+        self.forget_auth(channel, names.unwrap_or_default());
+        self.tls_version.clone_from(&facts.version);
+        self.helo = None;
+        self.abandon();
     }
 
     async fn command(&mut self, heard: &Heard, session: &ServerSession) -> Reply {
@@ -295,13 +307,7 @@ impl Policy for SessionPolicy {
     }
 
     fn tls_started(&mut self, facts: &Facts, stream: &Stream) {
-        self.in_tls = true;
-        let certificate = facts.chain.first();
-        let names = certificate.map(|der| driver::tls::names(der));
-        self.forget_auth(stream.channel(), names.unwrap_or_default());
-        self.tls_version.clone_from(&facts.version);
-        self.helo = None;
-        self.abandon();
+        self.enter_tls(facts, stream.channel());
     }
 
     fn gave_up(&mut self, due: Due) {

@@ -1,6 +1,8 @@
 //! One transaction: MAIL, RCPT, DATA and the content.
 
-use shared::extension::{Body, EnvelopeError, MailParameters, Offered, RcptParameters, Size};
+use shared::extension::{
+    Body, EnvelopeError, MailParameters, NeedsSmtpUtf8, Offered, RcptParameters, Size,
+};
 use shared::parameter::Parameters;
 use shared::path::{ForwardPath, ReversePath};
 use shared::reply::Reply;
@@ -43,10 +45,10 @@ impl SessionPolicy {
                 return error.reply();
             }
         };
-        let mailbox = reverse_path.mailbox();
-        if !parameters.smtputf8 && mailbox.is_some_and(|mailbox| !mailbox.is_ascii()) {
-            return needs_smtputf8();
+        if let Err(error) = NeedsSmtpUtf8::check_reverse(reverse_path, parameters.smtputf8) {
+            return error.reply();
         }
+        let mailbox = reverse_path.mailbox();
         let senders = self.site.senders.as_ref();
         if mailbox.is_some_and(|mailbox| senders.is_some_and(|list| !list.contain(mailbox))) {
             return Reply::of(550, "5.7.1", "that sender is not taken here");
@@ -79,9 +81,11 @@ impl SessionPolicy {
         let Some(envelope) = &mut self.envelope else {
             return Reply::of(503, "5.5.1", "MAIL first");
         };
-        let mailbox = forward_path.mailbox();
-        if !envelope.parameters.smtputf8 && mailbox.is_some_and(|mailbox| !mailbox.is_ascii()) {
-            return needs_smtputf8();
+        let smtputf8 = envelope.parameters.smtputf8;
+        let checked = NeedsSmtpUtf8::check_forward(forward_path, smtputf8)
+            .and_then(|()| NeedsSmtpUtf8::check_original(parameters.orcpt.as_ref(), smtputf8));
+        if let Err(error) = checked {
+            return error.reply();
         }
         if envelope.recipients.len() >= most {
             self.site.monitor.tripped(Limit::Recipients);
@@ -268,9 +272,4 @@ fn no_room() -> Reply {
 pub(super) fn not_written(error: &anyhow::Error) -> Reply {
     tracing::error!("cannot keep mail: {error:#}");
     Reply::of(452, "4.3.1", "the mail store cannot be written")
-}
-
-/// RFC 6531 §3.5.
-fn needs_smtputf8() -> Reply {
-    Reply::of(553, "5.6.7", "the address needs SMTPUTF8")
 }

@@ -3,6 +3,7 @@
 //! The parameter itself has no value: it is the `smtputf8` of
 //! [`MailParameters`](super::MailParameters).
 
+use super::{AddressForm, OriginalRecipient};
 use crate::address::Mailbox;
 use crate::path::{ForwardPath, ReversePath};
 use crate::reply::Reply;
@@ -30,6 +31,19 @@ impl NeedsSmtpUtf8 {
         let plain = path.mailbox().is_none_or(Mailbox::is_ascii);
         (smtputf8 || plain).then_some(()).ok_or(Self {
             path: "forward-path",
+            code: 553,
+        })
+    }
+
+    /// Looks at the ORCPT of RCPT: in two of its forms it is beyond US-ASCII
+    /// (RFC 6533 §3).
+    pub fn check_original(
+        original: Option<&OriginalRecipient>,
+        smtputf8: bool,
+    ) -> Result<(), Self> {
+        let plain = original.is_none_or(|one| one.form() == AddressForm::Ascii);
+        (smtputf8 || plain).then_some(()).ok_or(Self {
+            path: "ORCPT",
             code: 553,
         })
     }
