@@ -25,7 +25,7 @@ use clap::Args;
 use self::peers::Peers;
 use self::rows::Row;
 use self::table::Line;
-use crate::cargo::{cargo, root};
+use crate::cargo::{cargo, target};
 use crate::interrupt;
 
 /// What to measure, and how long.
@@ -62,7 +62,7 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
     interrupt::listen()?;
     let chosen = chosen(&bench.rows)?;
     cargo(&["build", "--release", "--workspace", "--bins", "--locked"])?;
-    let built = root().join("target/release");
+    let built = target().join("release");
     let setting = Setting {
         turns: usize::try_from(bench.turns)?,
         seconds: bench.seconds,

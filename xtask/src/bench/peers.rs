@@ -8,7 +8,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, anyhow, bail};
 
-use crate::cargo::root;
+use crate::cargo::{root, target};
 use crate::process::{capture, find};
 
 /// The peers, found when they are needed, or why they are not there.
@@ -96,7 +96,7 @@ fn lab_home() -> Result<PathBuf> {
 
 /// A virtual environment with aiosmtpd, made once.
 fn find_aiosmtpd() -> Result<PathBuf> {
-    let home = root().join("target/bench/aiosmtpd");
+    let home = target().join("bench/aiosmtpd");
     let python = home.join("bin/python");
     if imports_aiosmtpd(&python) {
         return Ok(python);
