@@ -27,9 +27,13 @@ pub fn escape(bytes: &[u8]) -> String {
 }
 
 /// As [`escape`], without the CRLF at the end of a line, which goes without
-/// saying; any other line end is shown.
+/// saying; any other line end is shown. What ends in two line ends shows both, or
+/// the first would be taken for the only one.
 pub fn escape_line(line: &[u8]) -> String {
-    escape(line.strip_suffix(b"\r\n").unwrap_or(line))
+    match line.strip_suffix(b"\r\n") {
+        Some(text) if !text.ends_with(b"\n") => escape(text),
+        _ => escape(line),
+    }
 }
 
 /// As [`escape_line`], cut to so many characters.
@@ -104,6 +108,7 @@ mod tests {
         assert_eq!(escape("\u{202e}é".as_bytes()), "\\xe2\\x80\\xaeé");
         assert_eq!(escape_line(b"a\r\n"), "a");
         assert_eq!(escape_line(b"a\n"), "a\\n");
+        assert_eq!(escape_line(b"a\n\r\n"), "a\\n\\r\\n");
         assert_eq!(excerpt(b"abcdef\r\n", 3), "abc…");
         assert_eq!(unescape("\\q"), None);
     }

@@ -403,6 +403,27 @@ S: 250 2.0.0 kept
     }
 
     #[test]
+    fn odd_line_ends_are_printed_as_they_are_parsed() {
+        for line in [
+            "S: \\n\\r\\n",
+            "S~ a\\n\\r\\n",
+            "C| \\r\\n\\r\\n",
+            "C: a\\r",
+            "C~ a\\r\\n",
+            "S~",
+            "C|",
+        ] {
+            let transcript: Transcript = line.parse().unwrap();
+            let printed = transcript.to_string();
+            assert_eq!(
+                printed.parse().as_ref(),
+                Ok(&transcript),
+                "{line}: {printed}"
+            );
+        }
+    }
+
+    #[test]
     fn malformed_lines_are_named() {
         let error = "S: ok\nC; no\n".parse::<Transcript>().unwrap_err();
         assert_eq!(error.line, 2);
