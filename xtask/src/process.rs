@@ -181,6 +181,17 @@ pub(crate) fn run(command: &mut Command) -> Result<ExitStatus> {
     Background { child, name }.end()
 }
 
+/// This program's own file. Cargo may have built it anew while it ran, with other
+/// features of its dependencies; then it is the new file in the old one's place.
+pub(crate) fn own() -> Result<PathBuf> {
+    let own = std::env::current_exe().context("finding this program")?;
+    let rebuilt = own
+        .to_str()
+        .and_then(|own| own.strip_suffix(" (deleted)"))
+        .map(PathBuf::from);
+    Ok(rebuilt.filter(|new| new.is_file()).unwrap_or(own))
+}
+
 /// The exit status as a number; 255 after a signal.
 pub(crate) fn code(output: &Output) -> i32 {
     output.status.code().unwrap_or(255)

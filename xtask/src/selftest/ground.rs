@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::process::{Background, capture, find, watch};
+use crate::process::{Background, capture, find, own, watch};
 use crate::tally::Tally;
 
 /// The two ends of the procedure.
@@ -113,7 +113,7 @@ pub(super) fn become_root() -> Option<Result<Tally>> {
     if !possible.is_ok_and(|status| status.success()) {
         return None;
     }
-    let program = std::env::current_exe().ok()?;
+    let program = own().ok()?;
     let mut command = inside();
     command.arg(program).arg("selftest").env(INSIDE, "yes");
     Some(run_elsewhere(&mut command).context("the selftest in a user namespace"))

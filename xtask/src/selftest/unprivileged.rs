@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 
 use super::ground::run_elsewhere;
 use crate::cargo::Programs;
+use crate::process;
 use crate::tally::Tally;
 
 /// Gives up root and runs the selftest: once in a user namespace, once emulated.
@@ -23,10 +24,11 @@ pub(crate) fn run() -> Result<Tally> {
     let place = directory.path();
     fs::set_permissions(place, Permissions::from_mode(0o777))?;
     let programs = Programs::build()?;
-    let own = std::env::current_exe().context("finding this program")?;
+    let own = process::own()?;
     for program in [&programs.client, &programs.recorder, &programs.server, &own] {
         let name = program.file_name().context("a program has a name")?;
-        fs::copy(program, place.join(name))?;
+        fs::copy(program, place.join(name))
+            .with_context(|| format!("copying {}", program.display()))?;
     }
     let own = own.file_name().context("a program has a name")?;
     for options in [&[][..], &["--emulated"]] {
