@@ -21,17 +21,23 @@ const SHARED_BACKLOG: i32 = 4096;
 /// Listens on an address. An IPv6 address means IPv6 alone, so that `[::]` and
 /// `0.0.0.0` can be listened on side by side.
 pub fn listen(address: SocketAddr) -> Result<TcpListener> {
-    bind(address).with_context(|| cannot_listen(address))
+    bind(address).map_err(|error| cannot_listen(address, error))
 }
 
-fn cannot_listen(address: SocketAddr) -> String {
-    match address.port() {
-        port @ 1..1024 => format!(
-            "cannot listen on {address} (port {port} needs root or CAP_NET_BIND_SERVICE; \
-             port 0 takes a free one)"
-        ),
-        _ => format!("cannot listen on {address} (port 0 takes a free one)"),
-    }
+/// What was tried, what came of it, and what to do.
+fn cannot_listen(address: SocketAddr, error: io::Error) -> anyhow::Error {
+    let port = address.port();
+    let advice = match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            " (another program listens there; port 0 takes a free one)".to_owned()
+        }
+        io::ErrorKind::AddrNotAvailable => " (no interface of this host has it)".to_owned(),
+        io::ErrorKind::PermissionDenied => {
+            format!(" (port {port} needs root or CAP_NET_BIND_SERVICE)")
+        }
+        _ => String::new(),
+    };
+    anyhow::Error::new(error).context(format!("cannot listen on {address}{advice}"))
 }
 
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {
@@ -59,7 +65,7 @@ fn unbound(address: SocketAddr) -> io::Result<Socket> {
 /// the kernel deals the connections out among them. What they accept has Nagle's
 /// algorithm off already.
 pub fn listen_shared(address: SocketAddr, sockets: usize) -> Result<Vec<std::net::TcpListener>> {
-    bind_shared(address, sockets).with_context(|| cannot_listen(address))
+    bind_shared(address, sockets).map_err(|error| cannot_listen(address, error))
 }
 
 fn bind_shared(address: SocketAddr, sockets: usize) -> io::Result<Vec<std::net::TcpListener>> {
@@ -146,6 +152,20 @@ mod tests {
         for sockets in [1, 2] {
             let again = listen_shared(address, sockets).unwrap_err();
             assert!(format!("{again:#}").contains("in use"), "{again:#}");
+        }
+    }
+
+    #[test]
+    fn why_nobody_can_listen_there_comes_with_advice_that_fits() {
+        let address = "192.0.2.1:25".parse().unwrap();
+        for (kind, advice) in [
+            (io::ErrorKind::AddrInUse, "another program"),
+            (io::ErrorKind::AddrNotAvailable, "no interface"),
+            (io::ErrorKind::PermissionDenied, "port 25 needs root"),
+            (io::ErrorKind::OutOfMemory, "192.0.2.1:25: out of memory"),
+        ] {
+            let said = format!("{:#}", cannot_listen(address, kind.into()));
+            assert!(said.contains(advice), "{said}");
         }
     }
 
