@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::cargo::{root, test_with};
 use crate::process::capture;
@@ -13,6 +13,9 @@ use crate::{fuzz, peers};
 
 /// How often the recorder is killed.
 const KILLS: &str = "2000";
+
+/// Messages that a server takes without growing.
+const MESSAGES: &str = "1000000";
 
 /// Random cases for each law.
 const CASES: &str = "20000";
@@ -45,6 +48,7 @@ pub(crate) fn run() -> Result<Tally> {
         anyhow::Ok(())
     };
     add("the recorder, killed at random", &mut kills)?;
+    add("servers that take very many messages", &mut growth)?;
     add("the laws of helo-shared", &mut laws)?;
     for target in fuzz::targets()? {
         add(&format!("fuzzing {target}"), &mut |tally| {
@@ -79,6 +83,27 @@ fn kills(tally: &mut Tally) -> Result<String> {
     Ok(counts
         .context("the test does not say how many kills there were")?
         .to_owned())
+}
+
+fn growth(tally: &mut Tally) -> Result<String> {
+    let which = [
+        "--release",
+        "--package",
+        "helo-server",
+        "--test",
+        "growth",
+        "--",
+        "--nocapture",
+        "--test-threads=1",
+    ];
+    let (tested, said) = test_with(&which, &[("HELO_MESSAGES", MESSAGES)])?;
+    tally.add(tested);
+    let counts: Vec<&str> = said
+        .lines()
+        .filter_map(|line| line.find("resident: ").and_then(|at| line.get(at..)))
+        .collect();
+    ensure!(!counts.is_empty(), "the test does not say what it measured");
+    Ok(counts.join("; "))
 }
 
 fn laws(tally: &mut Tally) -> Result<String> {

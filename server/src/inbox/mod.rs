@@ -18,7 +18,7 @@ use self::digests::Digests;
 pub use oddities::{EightBit, Finding, Oddities, Smuggling, Tally};
 pub use received::{Envelope, Place, Received, Recipient};
 
-/// So many accounts are remembered.
+/// So many accounts are remembered, or as many as there may be messages in memory.
 const MOST: usize = 10_000;
 
 /// So many octets of accounts are remembered: a message may have a thousand
@@ -190,7 +190,8 @@ impl State {
         }
         self.weight += received.weight();
         self.messages.push_back(received.clone());
-        while self.messages.len() > MOST || self.weight > MOST_OCTETS {
+        let most = MOST.max(self.held.most);
+        while self.messages.len() > most || self.weight > MOST_OCTETS {
             self.drop_oldest();
         }
         while self.held.is_too_much() {

@@ -109,8 +109,10 @@ impl Spool {
             _ if !self.wanted => Content::Nothing,
             Some(spilled) => Content::File(spilled.into_inner()?),
             None => {
-                // What is kept is to take no more memory than it has octets.
-                Content::Memory(self.held.into_boxed_slice().into())
+                // What is kept is to take no more memory than it has octets. It is
+                // copied, not shrunk: the end of a shrunk buffer is taken by what
+                // stays, and then nothing as big fits there again.
+                Content::Memory(Bytes::copy_from_slice(&self.held))
             }
         };
         Ok((content, self.share))
