@@ -81,6 +81,14 @@ impl Lab {
         Ok(command)
     }
 
+    /// A program on a host, with the host's own files: the rest of its command line is
+    /// to be added, its own name first.
+    pub(super) fn inside(&self, host: &str) -> Command {
+        let mut command = self.command();
+        command.args(["exec", host]);
+        command
+    }
+
     /// A place for files.
     pub(super) fn path(&self) -> PathBuf {
         self.directory.path().join("lab")

@@ -1,5 +1,6 @@
 //! The suite against real mail servers and clients: Postfix and Exim in a lab of
-//! network namespaces, swaks, curl, msmtp and Python's smtplib as clients.
+//! network namespaces, as servers and as senders, and programs and libraries that are
+//! clients alone.
 //!
 //! Nothing is skipped: what a machine lacks is an error that names it.
 

@@ -8,15 +8,19 @@
 
 mod installed;
 mod message;
+mod mta;
 mod proof;
 mod roster;
 mod site;
 mod table;
 
+use std::process::Command;
+
 use anyhow::{Context, Result, bail};
 
 use self::installed::Installed;
 use self::message::Message;
+use self::mta::{Column, MTAS};
 use self::roster::{CLIENTS, Client, Job};
 use self::site::{Serving, Site};
 use self::table::{Cell, Row};
@@ -86,19 +90,37 @@ pub(super) fn run(programs: &Programs) -> Result<()> {
     }
     let installed = Installed::ready()?;
     let site = Site::new()?;
-    let mut rows = Vec::new();
-    for mechanism in MECHANISMS {
-        rows.extend(fill(programs, &installed, &site, mechanism)?);
-    }
+    let (rows, columns) = std::thread::scope(|scope| -> Result<_> {
+        // Each has a host of its own, and mostly waits.
+        let senders: Vec<_> = MTAS
+            .iter()
+            .map(|mta| {
+                let column = || mta::column(programs, &site, mta).context(mta.name);
+                scope.spawn(column)
+            })
+            .collect();
+        let mut rows = Vec::new();
+        for mechanism in MECHANISMS {
+            rows.extend(fill(programs, &installed, &site, mechanism)?);
+        }
+        let columns: Result<Vec<Column>> = senders.into_iter().map(joined).collect();
+        Ok((rows, columns?))
+    })?;
     let path = root().join("docs/clients.md");
     let before = std::fs::read_to_string(&path).unwrap_or_default();
-    let now = table::page(&rows, &installed.versions()?);
+    let now = table::page(&rows, &columns, &installed.versions()?);
     std::fs::write(&path, &now).with_context(|| format!("writing {}", path.display()))?;
     let different = table::differences(&before, &now);
     if !different.is_empty() {
         bail!("docs/clients.md is no longer so:\n{}", different.join("\n"));
     }
     Ok(())
+}
+
+/// What a thread has come to.
+fn joined<T>(thread: std::thread::ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
+    let ended = thread.join();
+    ended.unwrap_or_else(|_| bail!("a thread ended in a panic"))
 }
 
 /// The rows of one mechanism, from a server that offers it alone.
@@ -108,7 +130,8 @@ fn fill(
     site: &Site,
     mechanism: &'static str,
 ) -> Result<Vec<Row>> {
-    let serving = Serving::start(programs, site, mechanism)?;
+    let command = Command::new(&programs.server);
+    let serving = Serving::start(command, site, site.path().join(mechanism), mechanism)?;
     let mut rows = Vec::new();
     for transport in Transport::ALL {
         let mut cells = Vec::new();
@@ -135,12 +158,17 @@ fn fill(
 
 /// A cell that needs no attempt.
 fn what_is_known(client: &Client, mechanism: &str, transport: Transport) -> Option<Cell> {
-    let proven_by_tls = mechanism == "EXTERNAL" || mechanism.ends_with("-PLUS");
-    if transport == Transport::Clear && proven_by_tls {
+    if needs_tls(mechanism, transport) {
         return Some(Cell::NeedsTls);
     }
     let knows = mechanism == "none" || client.mechanisms.contains(&mechanism);
     (!knows).then_some(Cell::Unknown)
+}
+
+/// There is nothing that the mechanism could prove.
+fn needs_tls(mechanism: &str, transport: Transport) -> bool {
+    let proven_by_tls = mechanism == "EXTERNAL" || mechanism.ends_with("-PLUS");
+    transport == Transport::Clear && proven_by_tls
 }
 
 /// One message from one client, and what is left of it.
@@ -161,7 +189,7 @@ fn attempt(
     };
     let said = roster::send(client, &job)?;
     serving
-        .must_have_kept(&(client.sends)(message.octets()))
+        .must_have_kept(&(client.sends)(message.octets()), None)
         .with_context(|| format!("it ended well, and said {said:?}"))?;
     let session = serving.session(&message)?;
     proof::must_have_used(&session, transport, serving.mechanism)

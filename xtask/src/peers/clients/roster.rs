@@ -1,7 +1,7 @@
 //! The clients: what each knows, what it does to a message, and how it is called.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -12,7 +12,7 @@ use super::site::{Site, TOKEN, USER};
 
 /// The mailbox each message is from, and the one it is for.
 const FROM: &str = "probe@test.invalid";
-const TO: &str = "anna@example.test";
+pub(super) const TO: &str = "anna@example.test";
 /// What clients call themselves.
 const HELO: &str = "client.test";
 /// How long one may take, in seconds.
@@ -141,28 +141,34 @@ pub(super) const CLIENTS: &[Client] = &[
 
 /// Has a client send the message, and wants it to end well; what it said.
 pub(super) fn send(client: &Client, job: &Job<'_>) -> Result<String> {
-    let directory = job.site.path();
-    let own = (client.command)(job);
+    let command = (client.command)(job);
+    bounded(client.name, &command, job.site.path(), client.input)
+}
+
+/// Runs a client in a folder, with a file of it as its input, and not for ever.
+pub(super) fn bounded(
+    name: &str,
+    own: &Command,
+    directory: &Path,
+    input: Option<&str>,
+) -> Result<String> {
     let mut command = Command::new("timeout");
     command
         .args(["--kill-after=5", LIMIT])
         .arg(own.get_program());
     command.args(own.get_args());
+    let set = own.get_envs();
+    command.envs(set.filter_map(|(variable, value)| Some((variable, value?))));
     // None of them is to read what somebody has at home.
     command.current_dir(directory).env("HOME", directory);
     command.env("MAILRC", "/dev/null").env("LC_ALL", "C.UTF-8");
-    match client.input {
+    match input {
         Some(name) => command.stdin(File::open(directory.join(name))?),
         None => command.stdin(Stdio::null()),
     };
     let output = command.output().context("cannot run timeout")?;
     if !output.status.success() {
-        bail!(
-            "{} ended with {}: {}",
-            client.name,
-            output.status,
-            said(&output)
-        );
+        bail!("{name} ended with {}: {}", output.status, said(&output));
     }
     Ok(said(&output))
 }

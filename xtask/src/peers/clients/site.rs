@@ -11,7 +11,6 @@ use serde_json::Value;
 use super::Transport;
 use super::message::Message;
 use super::proof;
-use crate::cargo::Programs;
 use crate::interrupt;
 use crate::process::Background;
 
@@ -94,15 +93,15 @@ pub(super) struct Serving<'a> {
 }
 
 impl<'a> Serving<'a> {
+    /// Runs the server with a command that names it, and may say where.
     pub(super) fn start(
-        programs: &Programs,
+        mut command: Command,
         site: &'a Site,
+        directory: PathBuf,
         mechanism: &'static str,
     ) -> Result<Self> {
-        let directory = site.path().join(mechanism);
         fs::create_dir(&directory)?;
         let ready = directory.join("ready");
-        let mut command = Command::new(&programs.server);
         command.current_dir(site.path());
         command.args([
             "--listen",
@@ -148,8 +147,8 @@ impl<'a> Serving<'a> {
     }
 
     /// The store has this one message, octet by octet, under the server's own trace
-    /// fields. It is taken out.
-    pub(super) fn must_have_kept(&self, content: &[u8]) -> Result<()> {
+    /// fields, and under that of who relayed it. It is taken out.
+    pub(super) fn must_have_kept(&self, content: &[u8], relay: Option<&str>) -> Result<()> {
         let new = self.directory.join("mail").join(USER).join("new");
         let entries = fs::read_dir(&new).context("no mail was kept")?;
         let mut kept = Vec::new();
@@ -167,10 +166,11 @@ impl<'a> Serving<'a> {
                 String::from_utf8_lossy(kept).escape_debug()
             );
         };
+        let trace = String::from_utf8_lossy(trace);
         ensure!(
-            is_trace(&String::from_utf8_lossy(trace)),
-            "more was kept than was sent: {}",
-            String::from_utf8_lossy(trace).escape_debug()
+            is_trace(&trace, relay),
+            "not these fields were to be added: {}",
+            trace.escape_debug()
         );
         Ok(())
     }
@@ -192,11 +192,54 @@ impl<'a> Serving<'a> {
     }
 }
 
-/// Nothing but the fields that final delivery adds (RFC 5321 §4.4).
-fn is_trace(text: &str) -> bool {
-    text.ends_with("\r\n")
-        && text.trim_end().split("\r\n").all(|line| {
-            let known = ["Return-Path: ", "Received: ", "\t"];
-            known.iter().any(|start| line.starts_with(start))
-        })
+/// Just the fields that final delivery adds, and below them that of a relay, if there
+/// was one (RFC 5321 §4.4).
+fn is_trace(text: &str, relay: Option<&str>) -> bool {
+    let Some(text) = text.strip_suffix("\r\n") else {
+        return false;
+    };
+    let unfolded = text.replace("\r\n\t", " ");
+    let mut fields = unfolded.split("\r\n");
+    let mut next_is = |name: &str, word: &str| {
+        let field = fields.next();
+        field.is_some_and(|field| field.starts_with(name) && field.contains(word))
+    };
+    next_is("Return-Path: ", "<")
+        && next_is("Received: ", " (Heloscope) ")
+        && relay.is_none_or(|relay| next_is("Received: ", relay))
+        && fields.next().is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_trace;
+
+    const OURS: &str =
+        "Return-Path: <a@b.test>\r\nReceived: from c\r\n\tby localhost (Heloscope) with\r\n";
+    const RELAY: &str = "Received: by mx.test (Postfix, from userid 0)\r\n\tid 1\r\n";
+
+    #[test]
+    fn the_fields_of_final_delivery_are_trace() {
+        assert!(is_trace(OURS, None));
+    }
+
+    #[test]
+    fn a_relay_adds_one_field_below_them() {
+        let both = format!("{OURS}{RELAY}");
+        assert!(is_trace(&both, Some("(Postfix, ")));
+        assert!(!is_trace(&both, None));
+        assert!(!is_trace(OURS, Some("(Postfix, ")));
+        assert!(!is_trace(&both, Some("(Exim ")));
+        assert!(!is_trace(&format!("{RELAY}{OURS}"), Some("(Postfix, ")));
+    }
+
+    #[test]
+    fn any_other_field_is_none_of_them() {
+        assert!(!is_trace(&format!("{OURS}Sender: root@mx.test\r\n"), None));
+        assert!(!is_trace(
+            &format!("{OURS}{RELAY}{RELAY}"),
+            Some("(Postfix, ")
+        ));
+        assert!(!is_trace(&format!("{OURS}\r\n"), None));
+    }
 }

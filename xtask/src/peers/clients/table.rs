@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use super::mta::{Column, MTAS};
 use super::roster::CLIENTS;
 
 /// What became of one attempt.
@@ -49,33 +50,27 @@ pub(super) struct Row {
 /// How a cell begins that is never right.
 const FAILED: &str = "failed: ";
 
-/// Columns that nothing fills yet.
-const UNTRIED: &[&str] = &["Postfix", "Exim"];
-
-/// The whole page.
-pub(super) fn page(rows: &[Row], versions: &[String]) -> String {
+/// The whole page: the rows of the clients, and the columns of the mail servers.
+pub(super) fn page(rows: &[Row], columns: &[Column], versions: &[String]) -> String {
     let mut page = HEAD.to_owned();
-    let names = || CLIENTS.iter().map(|client| client.name);
+    let clients = || CLIENTS.iter().map(|client| (client.name, client.about));
+    let all = || clients().chain(MTAS.iter().map(|mta| (mta.name, mta.about)));
+    let names = all().map(|(name, _)| name);
     line(
         &mut page,
-        ["mechanism", "transport"]
-            .into_iter()
-            .chain(names())
-            .chain(UNTRIED.iter().copied()),
+        ["mechanism", "transport"].into_iter().chain(names),
     );
-    line(
-        &mut page,
-        (0..2 + CLIENTS.len() + UNTRIED.len()).map(|_| "---"),
-    );
-    for row in rows {
+    line(&mut page, (0..2 + all().count()).map(|_| "---"));
+    for (number, row) in rows.iter().enumerate() {
         let start = [row.mechanism.to_owned(), row.transport.to_owned()];
-        let cells = row.cells.iter().map(Cell::shown);
-        let untried = UNTRIED.iter().map(|_| "not tried".to_owned());
-        line(&mut page, start.into_iter().chain(cells).chain(untried));
+        let servers = columns.iter().filter_map(|column| column.cells.get(number));
+        let cells = row.cells.iter().chain(servers).map(Cell::shown);
+        line(&mut page, start.into_iter().chain(cells));
     }
     page.push_str(CLIENTS_HEAD);
-    for (client, version) in CLIENTS.iter().zip(versions) {
-        line(&mut page, [client.name, version, client.about]);
+    let of_servers = columns.iter().map(|column| &column.version);
+    for ((name, about), version) in all().zip(versions.iter().chain(of_servers)) {
+        line(&mut page, [name, version, about]);
     }
     page
 }
@@ -151,8 +146,17 @@ transport and this mechanism were used, before MAIL. Over TLS each client verifi
 server's certificate. The server offers one mechanism at a time; `none` is a session without
 AUTH. `unknown`: the client does not have the mechanism. `needs TLS`: the mechanism proves
 what a TLS handshake has shown, so there is none in clear. `refuses`: the client
-does not use the mechanism in clear. `not tried`: the client was not
-part of this. No client here knows SCRAM with channel binding (`-PLUS`).
+does not use the mechanism in clear.
+
+Postfix and Exim are sending mail servers here, each on a host of its own, with helo-server
+as their smarthost. The message is submitted on that host, and their one addition to it is
+their Received field, under helo-server's own. A cell of theirs over TLS is one message for
+each way they know to ask for it, and `ok` if all arrive: Postfix's smtp_tls_security_level
+`may` (STARTTLS alone), `encrypt` and `verify`, and Exim with TLS if offered (STARTTLS alone)
+and with hosts_require_tls and tls_verify_hosts. Only the last of each verifies. They are
+set up for every mechanism, and `unknown` is what they say themselves when they try.
+
+No client here knows SCRAM with channel binding (`-PLUS`).
 
 ";
 
