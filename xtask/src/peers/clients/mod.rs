@@ -57,6 +57,22 @@ const MECHANISMS: &[&str] = &[
     "EXTERNAL",
 ];
 
+/// What is spoken.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Protocol {
+    Smtp,
+    Lmtp,
+}
+
+impl Protocol {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Smtp => "smtp",
+            Self::Lmtp => "lmtp",
+        }
+    }
+}
+
 /// What lies under the session.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Transport {
@@ -183,7 +199,7 @@ fn attempt(
     let job = Job {
         installed,
         mechanism: serving.mechanism,
-        port: serving.port(transport)?,
+        port: serving.port(Protocol::Smtp, transport)?,
         site: serving.site,
         transport,
     };

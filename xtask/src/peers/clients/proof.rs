@@ -77,6 +77,23 @@ pub(super) fn must_have_used(
     Ok(())
 }
 
+/// The first command of a kind.
+pub(super) fn command<'a>(session: &'a [Value], verb: &str) -> Option<&'a Value> {
+    session.iter().find(|record| is_command(record, verb))
+}
+
+/// The reply to EHLO or LHLO has a line with the keyword.
+pub(super) fn offered(session: &[Value], keyword: &str) -> bool {
+    let hello = position(session, |record| {
+        is_command(record, "EHLO") || is_command(record, "LHLO")
+    });
+    let mut after = session.iter().skip(hello.unwrap_or(session.len()));
+    let reply = after.find(|record| kind(record) == "rep");
+    let lines = reply.map_or("", |record| text(record, "b")).lines().skip(1);
+    let mut keywords = lines.filter_map(|line| line.get(4..)?.split(' ').next());
+    keywords.any(|said| said == keyword)
+}
+
 fn mail_data(records: &[Value]) -> Result<Vec<u8>> {
     let mut all = Vec::new();
     for record in records.iter().filter(|record| kind(record) == "data") {
@@ -104,6 +121,6 @@ fn kind(record: &Value) -> &str {
     text(record, "k")
 }
 
-fn text<'a>(record: &'a Value, field: &str) -> &'a str {
+pub(super) fn text<'a>(record: &'a Value, field: &str) -> &'a str {
     record.get(field).and_then(Value::as_str).unwrap_or("")
 }

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use super::Transport;
 use super::message::Message;
 use super::proof;
+use super::{Protocol, Transport};
 use crate::interrupt;
 use crate::process::Background;
 
@@ -108,6 +108,8 @@ impl<'a> Serving<'a> {
             "127.0.0.1:0",
             "--listen",
             "127.0.0.1:0,tls=implicit",
+            "--listen",
+            "127.0.0.1:0,proto=lmtp",
         ]);
         command.args(["--hostname", "localhost", "--local-domain", "example.test"]);
         command.args(["--users", "users", "--tokens", "tokens"]);
@@ -138,9 +140,14 @@ impl<'a> Serving<'a> {
         self.server.stop()
     }
 
-    /// The port of the listener for a transport.
-    pub(super) fn port(&self, transport: Transport) -> Result<&str> {
-        let number = usize::from(transport == Transport::Implicit);
+    /// The port of the listener for a protocol over a transport.
+    pub(super) fn port(&self, protocol: Protocol, transport: Transport) -> Result<&str> {
+        let number = match (protocol, transport) {
+            (Protocol::Smtp, Transport::Clear | Transport::Starttls) => 0,
+            (Protocol::Smtp, Transport::Implicit) => 1,
+            (Protocol::Lmtp, Transport::Clear | Transport::Starttls) => 2,
+            (Protocol::Lmtp, Transport::Implicit) => bail!("no LMTP over implicit TLS here"),
+        };
         let address = self.addresses.get(number).context("it listens nowhere")?;
         let (_, port) = address.rsplit_once(':').context("an address has a port")?;
         Ok(port)

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use super::mta::extensions::EXTENSIONS;
 use super::mta::{Column, MTAS};
 use super::roster::CLIENTS;
 
@@ -10,12 +11,14 @@ use super::roster::CLIENTS;
 pub(super) enum Cell {
     Delivered,
     Failed(String),
+    NotUsed,
     /// What proves the client is inside TLS.
     NeedsTls,
     /// The client does not use the mechanism in clear.
     Refused,
     /// The client does not know the mechanism.
     Unknown,
+    Used,
 }
 
 impl Cell {
@@ -33,9 +36,11 @@ impl Cell {
             Self::Delivered => "ok".to_owned(),
             // A table's cell is one line, without its border.
             Self::Failed(why) => format!("{FAILED}{}", why.replace(['|', '\n'], " ")),
+            Self::NotUsed => "not used".to_owned(),
             Self::NeedsTls => "needs TLS".to_owned(),
             Self::Refused => "refuses".to_owned(),
             Self::Unknown => "unknown".to_owned(),
+            Self::Used => "used".to_owned(),
         }
     }
 }
@@ -67,12 +72,31 @@ pub(super) fn page(rows: &[Row], columns: &[Column], versions: &[String]) -> Str
         let cells = row.cells.iter().chain(servers).map(Cell::shown);
         line(&mut page, start.into_iter().chain(cells));
     }
+    page.push_str(EXTENSIONS_HEAD);
+    extensions(&mut page, columns);
     page.push_str(CLIENTS_HEAD);
     let of_servers = columns.iter().map(|column| &column.version);
     for ((name, about), version) in all().zip(versions.iter().chain(of_servers)) {
         line(&mut page, [name, version, about]);
     }
     page
+}
+
+/// The table of what the mail servers use: a column for each protocol of each.
+fn extensions(page: &mut String, columns: &[Column]) {
+    let uses = MTAS.iter().zip(columns).flat_map(|(mta, column)| {
+        let uses = column.uses.iter();
+        uses.map(|(protocol, cells)| (format!("{} {}", mta.name, protocol.name()), cells))
+    });
+    let (names, uses): (Vec<String>, Vec<&Vec<Cell>>) = uses.unzip();
+    let start = ["extension".to_owned(), "shown by".to_owned()];
+    line(page, start.into_iter().chain(names));
+    line(page, (0..2 + uses.len()).map(|_| "---"));
+    for (number, extension) in EXTENSIONS.iter().enumerate() {
+        let start = [extension.name, extension.shown_by].map(str::to_owned);
+        let cells = uses.iter().filter_map(|cells| cells.get(number));
+        line(page, start.into_iter().chain(cells.map(Cell::shown)));
+    }
 }
 
 fn line(page: &mut String, cells: impl IntoIterator<Item = impl AsRef<str>>) {
@@ -104,30 +128,34 @@ pub(super) fn differences(before: &str, now: &str) -> Vec<String> {
         .collect()
 }
 
-/// Every cell of the first table, by client, mechanism and transport.
+/// Every cell of the tables of what clients do, by client and the start of its row
+/// (mechanism and transport). The last one is about versions, which may differ.
 fn cells(page: &str) -> BTreeMap<[String; 3], String> {
-    let split = |line: &str| -> Vec<String> {
-        let inner = line.trim_matches('|');
-        inner
-            .split('|')
-            .map(|cell| cell.trim().to_owned())
-            .collect()
-    };
-    let mut lines = page
-        .lines()
-        .skip_while(|line| !line.starts_with('|'))
-        .take_while(|line| line.starts_with('|'))
-        .map(split);
-    let names = lines.next().unwrap_or_default();
+    let (tables, _) = page.split_once(CLIENTS_HEAD).unwrap_or((page, ""));
     let mut cells = BTreeMap::new();
-    // The line under the head is none of them.
-    for row in lines.skip(1) {
-        let mut row = row.into_iter();
-        let (Some(mechanism), Some(transport)) = (row.next(), row.next()) else {
+    let mut names = Vec::new();
+    for line in tables.lines() {
+        let Some(inner) = line.strip_prefix('|') else {
+            // The next table has a head of its own.
+            names.clear();
             continue;
         };
+        let inner = inner.trim_end_matches('|').split('|');
+        let row: Vec<String> = inner.map(|cell| cell.trim().to_owned()).collect();
+        if names.is_empty() {
+            names = row;
+            continue;
+        }
+        let mut row = row.into_iter();
+        let (Some(first), Some(second)) = (row.next(), row.next()) else {
+            continue;
+        };
+        // The line under the head.
+        if first == "---" {
+            continue;
+        }
         for (client, cell) in names.iter().skip(2).zip(row) {
-            cells.insert([client.clone(), mechanism.clone(), transport.clone()], cell);
+            cells.insert([client.clone(), first.clone(), second.clone()], cell);
         }
     }
     cells
@@ -141,7 +169,7 @@ here, and is part of `cargo xtask peers`.
 Each cell is one message, with leading dots, lines of 998 octets, eight-bit text, spaces and
 tabs at ends of lines and empty lines at its end. It is `ok` if the client ended well, the
 store then had exactly the octets the client was given under the server's own trace fields
-(but for what the second table says of the client), and the recording says that this
+(but for what the last table says of the client), and the recording says that this
 transport and this mechanism were used, before MAIL. Over TLS each client verifies the
 server's certificate. The server offers one mechanism at a time; `none` is a session without
 AUTH. `unknown`: the client does not have the mechanism. `needs TLS`: the mechanism proves
@@ -160,6 +188,17 @@ No client here knows SCRAM with channel binding (`-PLUS`).
 
 ";
 
+const EXTENSIONS_HEAD: &str = "
+## What Postfix and Exim use of what is offered
+
+One message over SMTP and one over LMTP (Postfix's lmtp(8), Exim's smtp driver with
+`protocol = lmtp`), that has a use for every extension here: it is submitted with
+BODY=8BITMIME, a reverse-path that needs SMTPUTF8, RET, ENVID, NOTIFY and ORCPT. The server
+offers each of them, what is kept must again be what was submitted, and the recording says
+what was used. Where 8BITMIME is not used, eight bits are sent all the same.
+
+";
+
 const CLIENTS_HEAD: &str = "
 ## The clients
 
@@ -172,11 +211,25 @@ mod tests {
     use super::differences;
 
     const PAGE: &str = "text\n\n| mechanism | transport | swaks | curl |\n| --- | --- | --- | --- |\n\
-        | none | clear | ok | ok |\n\n## The clients\n\n| swaks | 1 |\n";
+        | none | clear | ok | ok |\n\n## The clients\n\n| client | version | what it does |\n| --- | --- | --- |\n\
+        | swaks | 1 | x |\n";
 
     #[test]
     fn the_same_cells_do_not_differ_whatever_the_versions() {
         assert!(differences(PAGE, &PAGE.replace("| swaks | 1 |", "| swaks | 2 |")).is_empty());
+    }
+
+    #[test]
+    fn a_second_table_is_compared_too() {
+        let second = "| none | clear | ok | ok |\n\n| extension | shown by | Exim smtp |\n\
+            | --- | --- | --- |\n| SIZE | MAIL | used |\n";
+        let page = PAGE.replace("| none | clear | ok | ok |\n", second);
+        let now = page.replace("| used |", "| not used |");
+        assert_eq!(
+            differences(&page, &now),
+            ["Exim smtp SIZE MAIL: was \"used\", is \"not used\""]
+        );
+        assert_eq!(differences(&page, PAGE).len(), 1);
     }
 
     #[test]

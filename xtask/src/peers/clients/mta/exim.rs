@@ -5,9 +5,10 @@ use std::os::unix::fs::{MetadataExt, chown};
 
 use anyhow::{Context, Result, bail};
 
-use super::{CERTIFICATES, Delivery, Mta};
-use crate::peers::clients::Transport;
+use super::{ALL, CERTIFICATES, Delivery, Mta};
+use crate::peers::clients::roster::TO;
 use crate::peers::clients::site::{PASSWORD, TOKEN, USER};
+use crate::peers::clients::{Protocol, Transport};
 use crate::peers::lab::{Lab, must};
 
 pub(super) const EXIM: Mta = Mta {
@@ -16,7 +17,7 @@ pub(super) const EXIM: Mta = Mta {
             says PLAIN, LOGIN, OAUTHBEARER and XOAUTH2, cram_md5 and external the others; \
             Debian builds it without gsasl, and so without SCRAM",
     lab: "exim",
-    received: " with local (Exim ",
+    received: " (Exim ",
     lacks: "authenticator driver \"gsasl\"",
     ways: |transport| match transport {
         Transport::Clear => &["never"],
@@ -24,12 +25,7 @@ pub(super) const EXIM: Mta = Mta {
         Transport::Implicit => &["require"],
     },
     prepare,
-    submit: |delivery| {
-        let configuration = format!("/etc/exim4/{}", delivery.name());
-        ["exim4", "-odf", "-C", &configuration]
-            .map(str::to_owned)
-            .to_vec()
-    },
+    submit,
     outcome,
     version: |lab| {
         let said = must(lab.inside("mx").args(["exim4", "-bV"]))?;
@@ -37,6 +33,22 @@ pub(super) const EXIM: Mta = Mta {
         Ok(version.context("a version that is not there")?.to_owned())
     },
 };
+
+fn submit(delivery: &Delivery) -> (Vec<String>, &'static str) {
+    let configuration = format!("/etc/exim4/{}", delivery.name());
+    let from = delivery.from();
+    let mut arguments = vec!["exim4", "-odf", "-C", &configuration];
+    let input = if delivery.wants_all() {
+        // Only SMTP has words for all of it, spoken over its standard input.
+        arguments.push("-bs");
+        "dialogue"
+    } else {
+        // A line with one dot is one like any other (-i).
+        arguments.extend(["-i", "-f", &from, TO]);
+        "message.txt"
+    };
+    (arguments.into_iter().map(str::to_owned).collect(), input)
+}
 
 fn prepare(lab: &Lab, deliveries: &[Delivery]) -> Result<()> {
     let host = lab.path().join("mx");
@@ -64,6 +76,7 @@ fn configuration(delivery: &Delivery) -> String {
          log_file_path = $spool_directory/%slog\n\
          exim_user = Debian-exim\nexim_group = Debian-exim\n\
          keep_environment =\ndisable_ipv6\n\
+         acl_smtp_rcpt = accept\ndsn_advertise_hosts = *\n\
          begin routers\n\
          smarthost:\n  driver = manualroute\n  route_list = * localhost\n  self = send\n  \
          transport = smarthost\n\
@@ -78,7 +91,7 @@ fn configuration(delivery: &Delivery) -> String {
 /// The options of its transport.
 fn tls(delivery: &Delivery) -> String {
     let mut options = match delivery.way {
-        "never" => "  hosts_avoid_tls = *\n".to_owned(),
+        "never" | ALL => "  hosts_avoid_tls = *\n".to_owned(),
         // It verifies, and goes on within TLS whatever it finds.
         "if-offered" => String::new(),
         _ => format!(
@@ -88,6 +101,9 @@ fn tls(delivery: &Delivery) -> String {
     };
     if delivery.transport == Transport::Implicit {
         options += "  protocol = smtps\n";
+    }
+    if delivery.protocol == Protocol::Lmtp {
+        options += "  protocol = lmtp\n";
     }
     if delivery.mechanism == "EXTERNAL" {
         let both = format!("  tls_certificate = {CERTIFICATES}/client.pem\n");

@@ -6,18 +6,20 @@
 //! itself: every mechanism is configured and tried.
 
 mod exim;
+pub(super) mod extensions;
 mod postfix;
 
 use std::fs;
 
 use anyhow::{Context, Result};
+use serde_json::Value;
 
 use super::message::Message;
 use super::proof;
-use super::roster::{self, TO};
+use super::roster;
 use super::site::{Serving, Site};
 use super::table::Cell;
-use super::{MECHANISMS, Transport, needs_tls};
+use super::{MECHANISMS, Protocol, Transport, needs_tls};
 use crate::cargo::Programs;
 use crate::interrupt;
 use crate::peers::lab::Lab;
@@ -37,8 +39,8 @@ pub(super) struct Mta {
     ways: fn(Transport) -> &'static [&'static str],
     /// What must be written down and started before the first message.
     prepare: fn(&Lab, &[Delivery]) -> Result<()>,
-    /// The program that takes a message, and its arguments.
-    submit: fn(&Delivery) -> Vec<String>,
+    /// The program that takes a message with its arguments, and the file that it reads.
+    submit: fn(&Delivery) -> (Vec<String>, &'static str),
     /// Waits until it has tried to deliver the message; an error says why it could not.
     outcome: fn(&Lab, &Delivery) -> Result<()>,
     /// Its version, from its own words.
@@ -52,26 +54,43 @@ pub(super) struct Column {
     pub(super) version: String,
     /// In the order of the rows.
     pub(super) cells: Vec<Cell>,
+    /// What it uses of the extensions, over SMTP and over LMTP.
+    pub(super) uses: Vec<(Protocol, Vec<Cell>)>,
 }
+
+/// The way of a delivery that has a use for all extensions.
+const ALL: &str = "all";
 
 /// One message that is to be delivered.
 struct Delivery {
     mechanism: &'static str,
     transport: Transport,
     way: &'static str,
+    protocol: Protocol,
     port: String,
 }
 
 impl Delivery {
     /// A name that no other one has, fit for a file and for a local-part.
     fn name(&self) -> String {
-        let name = format!("{}-{}-{}", self.mechanism, self.transport.name(), self.way);
+        let (transport, protocol) = (self.transport.name(), self.protocol.name());
+        let name = format!("{}-{transport}-{}-{protocol}", self.mechanism, self.way);
         name.to_lowercase()
     }
 
     /// Its reverse-path: what finds it in a log.
     fn from(&self) -> String {
-        format!("{}@test.invalid", self.name())
+        // It needs SMTPUTF8 then.
+        let start = if self.wants_all() {
+            "gr\u{fc}\u{df}e-"
+        } else {
+            ""
+        };
+        format!("{start}{}@test.invalid", self.name())
+    }
+
+    fn wants_all(&self) -> bool {
+        self.way == ALL
     }
 
     fn proves(&self) -> bool {
@@ -93,12 +112,20 @@ pub(super) fn column(programs: &Programs, site: &Site, mta: &Mta) -> Result<Colu
     }
     let deliveries = deliveries(mta, &servers)?;
     (mta.prepare)(&lab, &deliveries)?;
-    let mut cells = Vec::new();
+    let (mut cells, mut uses) = (Vec::new(), Vec::new());
     for server in servers {
+        let of_it = || {
+            deliveries
+                .iter()
+                .filter(|delivery| delivery.mechanism == server.mechanism)
+        };
+        for delivery in of_it().filter(|delivery| delivery.wants_all()) {
+            let used = extensions::used(mta, &lab, &server, delivery)?;
+            uses.push((delivery.protocol, used));
+        }
         for transport in Transport::ALL {
-            let these = deliveries.iter().filter(|delivery| {
-                delivery.mechanism == server.mechanism && delivery.transport == transport
-            });
+            let these =
+                of_it().filter(|delivery| delivery.transport == transport && !delivery.wants_all());
             cells.push(cell(mta, &lab, &server, these)?);
         }
         server.stop()?;
@@ -106,6 +133,7 @@ pub(super) fn column(programs: &Programs, site: &Site, mta: &Mta) -> Result<Colu
     Ok(Column {
         version: (mta.version)(&lab)?,
         cells,
+        uses,
     })
 }
 
@@ -130,6 +158,9 @@ const CERTIFICATES: &str = "/etc/helo";
 fn deliveries(mta: &Mta, servers: &[Serving<'_>]) -> Result<Vec<Delivery>> {
     let mut deliveries = Vec::new();
     for server in servers {
+        if server.mechanism == "none" {
+            deliveries.extend(extensions::deliveries(server)?);
+        }
         for transport in Transport::ALL {
             if needs_tls(server.mechanism, transport) {
                 continue;
@@ -139,7 +170,8 @@ fn deliveries(mta: &Mta, servers: &[Serving<'_>]) -> Result<Vec<Delivery>> {
                     mechanism: server.mechanism,
                     transport,
                     way,
-                    port: server.port(transport)?.to_owned(),
+                    protocol: Protocol::Smtp,
+                    port: server.port(Protocol::Smtp, transport)?.to_owned(),
                 });
             }
         }
@@ -158,7 +190,7 @@ fn cell<'a>(
     for delivery in deliveries {
         interrupt::check()?;
         match attempt(mta, lab, server, delivery) {
-            Ok(()) => cell = Cell::Delivered,
+            Ok(_) => cell = Cell::Delivered,
             Err(error) if format!("{error:#}").contains(mta.lacks) => return Ok(Cell::Unknown),
             Err(error) => return Ok(Cell::of(&error.context(delivery.way), None)),
         }
@@ -166,19 +198,21 @@ fn cell<'a>(
     Ok(cell)
 }
 
-/// One message, and what is left of it.
-fn attempt(mta: &Mta, lab: &Lab, server: &Serving<'_>, delivery: &Delivery) -> Result<()> {
+/// One message, and what is left of it: the records of the session that brought it.
+fn attempt(mta: &Mta, lab: &Lab, server: &Serving<'_>, delivery: &Delivery) -> Result<Vec<Value>> {
     let directory = server.site.path().join(mta.name);
-    let client = format!("{} {}", mta.name, delivery.way);
+    let client = format!("{} {}", mta.name, delivery.name());
     let message = Message::new(&client, delivery.mechanism, delivery.transport.name());
     message.write(&directory)?;
+    let dialogue = extensions::dialogue(&message, &delivery.from());
+    fs::write(directory.join("dialogue"), dialogue).context("writing a dialogue")?;
+    let (arguments, input) = (mta.submit)(delivery);
     let mut command = lab.inside("mx");
-    command.args((mta.submit)(delivery));
-    // It reads lines in LF, and a line with one dot is one like any other (-i).
-    command.args(["-i", "-f", &delivery.from(), TO]);
-    let said = roster::bounded(mta.name, &command, &directory, Some("message.txt"))?;
+    command.args(arguments);
+    let said = roster::bounded(mta.name, &command, &directory, Some(input))?;
     (mta.outcome)(lab, delivery).with_context(|| format!("it said {said:?}"))?;
     server.must_have_kept(message.octets(), Some(mta.received))?;
     let session = server.session(&message)?;
-    proof::must_have_used(&session, delivery.transport, delivery.mechanism)
+    proof::must_have_used(&session, delivery.transport, delivery.mechanism)?;
+    Ok(session)
 }

@@ -1,4 +1,4 @@
-//! Postfix: an smtp(8) service for each delivery, chosen by the envelope sender.
+//! Postfix: an smtp(8) or lmtp(8) service for each delivery, chosen by the envelope sender.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -8,8 +8,9 @@ use anyhow::{Context, Result, bail};
 
 use super::{CERTIFICATES, Delivery, Mta};
 use crate::interrupt;
-use crate::peers::clients::Transport;
+use crate::peers::clients::roster::TO;
 use crate::peers::clients::site::{PASSWORD, USER};
+use crate::peers::clients::{Protocol, Transport};
 use crate::peers::lab::{Lab, must};
 
 pub(super) const POSTFIX: Mta = Mta {
@@ -27,7 +28,7 @@ pub(super) const POSTFIX: Mta = Mta {
         Transport::Implicit => &["encrypt", "verify"],
     },
     prepare,
-    submit: |_| vec!["sendmail".to_owned()],
+    submit: |delivery| (submit(delivery), "message.txt"),
     outcome,
     version: |lab| {
         let said = must(lab.inside("mx").args(["postconf", "-h", "mail_version"]))?;
@@ -37,6 +38,19 @@ pub(super) const POSTFIX: Mta = Mta {
 
 /// How long it may take to deliver a message, or to say that it could not.
 const LIMIT: Duration = Duration::from_secs(60);
+
+fn submit(delivery: &Delivery) -> Vec<String> {
+    // A line with one dot is one like any other (-i).
+    let mut arguments = vec!["sendmail", "-i"];
+    if delivery.wants_all() {
+        arguments.extend([
+            "-B", "8BITMIME", "-N", "failure", "-R", "hdrs", "-V", "cell",
+        ]);
+    }
+    let from = delivery.from();
+    arguments.extend(["-f", &from, TO]);
+    arguments.into_iter().map(str::to_owned).collect()
+}
 
 fn prepare(lab: &Lab, deliveries: &[Delivery]) -> Result<()> {
     let settings = lab.path().join("mx/etc/postfix");
@@ -48,7 +62,11 @@ fn prepare(lab: &Lab, deliveries: &[Delivery]) -> Result<()> {
     let mut routes = String::new();
     for delivery in deliveries {
         let (name, port) = (delivery.name(), &delivery.port);
-        let route = format!("{} {name}:[localhost]:{port}\n", delivery.from());
+        let nexthop = match delivery.protocol {
+            Protocol::Smtp => format!("[localhost]:{port}"),
+            Protocol::Lmtp => format!("inet:localhost:{port}"),
+        };
+        let route = format!("{} {name}:{nexthop}\n", delivery.from());
         routes += &route;
         append("master.cf", &service(delivery))?;
     }
@@ -62,10 +80,16 @@ fn prepare(lab: &Lab, deliveries: &[Delivery]) -> Result<()> {
 
 /// An entry of master.cf.
 fn service(delivery: &Delivery) -> String {
+    let protocol = delivery.protocol.name();
+    let level = if delivery.wants_all() {
+        "none"
+    } else {
+        delivery.way
+    };
     let mut options = vec![
         "inet_protocols=ipv4".to_owned(),
-        "smtp_host_lookup=native".to_owned(),
-        format!("smtp_tls_security_level={}", delivery.way),
+        format!("{protocol}_host_lookup=native"),
+        format!("{protocol}_tls_security_level={level}"),
         "smtp_tls_verify_cert_match=hostname".to_owned(),
         format!("smtp_tls_CAfile={CERTIFICATES}/ca.pem"),
     ];
@@ -88,7 +112,7 @@ fn service(delivery: &Delivery) -> String {
         .map(|option| format!("  -o {option}\n"))
         .collect();
     let (name, lines) = (delivery.name(), lines.concat());
-    format!("{name} unix - - n - - smtp\n{lines}")
+    format!("{name} unix - - n - - {protocol}\n{lines}")
 }
 
 /// Its log says what has become of a message.
