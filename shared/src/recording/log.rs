@@ -364,12 +364,13 @@ impl SessionLog {
             return 0;
         }
         self.messages += 1;
-        let id = Reply::parse(&unit.bytes).and_then(|reply| queue_id(&reply.text()));
+        let text = Reply::parse(&unit.bytes).map(|reply| reply.text());
+        let id = text.as_deref().and_then(queue_id);
         id.map_or(0, |id| {
             let note = NoteFacts {
                 on: Some(n),
                 by: "helo".into(),
-                bind: vec![("qid".into(), id)],
+                bind: vec![("qid".into(), id.into())],
                 ..NoteFacts::default()
             };
             self.note(n + 1, unit.at, &note, out)
@@ -439,7 +440,7 @@ fn write_kind(line: &mut LineWriter<'_>, unit: &Unit, re: Option<u64>) {
 }
 
 /// The queue id in a reply to the end of data, as the common servers give it.
-fn queue_id(text: &str) -> Option<String> {
+pub(crate) fn queue_id(text: &str) -> Option<&str> {
     let word_after = |mark: &str| {
         let rest = text.get(text.find(mark)? + mark.len()..)?;
         let end = rest
@@ -451,12 +452,12 @@ fn queue_id(text: &str) -> Option<String> {
         text.find(" Message accepted")
             .and_then(|end| text.get(..end)?.rsplit(' ').next())
     };
-    word_after("queued as ")
-        .or_else(|| word_after("id="))
+    ["queued as ", "queued with id ", "queue id ", "id=", " qp "]
+        .into_iter()
+        .find_map(word_after)
         .or_else(sendmail)
         .map(|id| id.trim_end_matches('.'))
         .filter(|id| (4..=64).contains(&id.len()))
-        .map(str::to_owned)
 }
 
 fn hex_digest(digest: Sha256) -> String {
@@ -478,9 +479,11 @@ mod tests {
             ("Ok: queued as 4F1bC2", Some("4F1bC2")),
             ("OK id=1tABCd-000000001-AbCd", Some("1tABCd-000000001-AbCd")),
             ("4AOCx1 Message accepted for delivery", Some("4AOCx1")),
+            ("Message queued with id 1f0e.", Some("1f0e")),
+            ("ok 1700000000 qp 1234", Some("1234")),
             ("ok", None),
         ] {
-            assert_eq!(queue_id(text).as_deref(), id);
+            assert_eq!(queue_id(text), id);
         }
     }
 }

@@ -1,18 +1,56 @@
 //! What differs between a recorded reply and a live one.
 
-use super::{Difference, Level, difference};
+use super::{Difference, Level, Slowdown, difference};
 use crate::command::Verb;
 use crate::extension::Offered;
-use crate::recording::{Answer, Handshake, Said};
+use crate::recording::{Answer, Ending, Handshake, Said};
 use crate::reply::Reply;
 
-/// What of the codes must be the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What must be the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Rules {
+    /// Of the codes and the words.
+    pub matching: Matching,
+    /// Of the enhanced status codes.
+    pub status: StatusRule,
+    /// Of the number of lines.
+    pub shape: Shape,
+    /// How much slower a reply may come; `None` for however much.
+    pub slowdown: Option<Slowdown>,
+}
+
+/// What of codes and words must be the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Matching {
-    /// The first digit.
+    /// The first digit of the code.
     Class,
     /// All three.
+    #[default]
     Exact,
+    /// All three, and the words after binding.
+    Text,
+}
+
+/// What of the enhanced status codes must be the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StatusRule {
+    /// Nothing.
+    Ignore,
+    /// Both have the same one, or both have none.
+    Strict,
+    /// Where both have one it is the same; one that is missing is doubtful.
+    #[default]
+    Usual,
+}
+
+/// Where the numbers of lines must be the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Shape {
+    /// Everywhere.
+    Strict,
+    /// In the replies to EHLO, and in 214.
+    #[default]
+    Usual,
 }
 
 /// Compares the recorded answer with the live reply.
@@ -20,7 +58,7 @@ pub fn compare(
     said: &Said,
     want: Option<&Answer>,
     got: Option<&Reply>,
-    matching: Matching,
+    rules: &Rules,
 ) -> Vec<Difference> {
     let wanted = want.and_then(|answer| answer.reply.as_ref());
     let (want, got) = match (wanted, got) {
@@ -33,28 +71,62 @@ pub fn compare(
         }
     };
     let mut found = Vec::new();
-    let same = match matching {
-        Matching::Exact => want.code() == got.code(),
+    let same = match rules.matching {
+        Matching::Exact | Matching::Text => want.code() == got.code(),
         Matching::Class => want.code().severity() == got.code().severity(),
     };
     if !same {
         found.push(difference("code", &want.code(), &got.code(), Level::Fail));
     }
-    match (want.status(), got.status()) {
-        (Some(want), Some(got)) if want != got => {
-            found.push(difference("ec", &want, &got, Level::Fail));
-        }
-        (Some(want), None) => found.push(difference("ec", &want, "(none)", Level::Warn)),
-        (None, Some(got)) => found.push(difference("ec", "(none)", &got, Level::Warn)),
-        _ => {}
+    found.extend(compare_status(want, got, rules.status));
+    let hello = matches!(said.verb(), Some(Verb::Ehlo | Verb::Lhlo));
+    let hello = hello && want.code().is_positive() && got.code().is_positive();
+    if hello {
+        compare_offers(want, got, &mut found);
     }
-    if matches!(said.verb(), Some(Verb::Ehlo | Verb::Lhlo)) {
-        let positive = want.code().is_positive() && got.code().is_positive();
-        if positive {
-            compare_offers(want, got, &mut found);
-        }
-    }
+    found.extend(compare_shape(want, got, rules.shape, hello, &found));
     found
+}
+
+fn compare_status(want: &Reply, got: &Reply, rule: StatusRule) -> Option<Difference> {
+    let missing = match rule {
+        StatusRule::Ignore => return None,
+        StatusRule::Strict => Level::Fail,
+        StatusRule::Usual => Level::Warn,
+    };
+    match (want.status(), got.status()) {
+        (Some(want), Some(got)) if want != got => Some(difference("ec", &want, &got, Level::Fail)),
+        (Some(want), None) => Some(difference("ec", &want, "(none)", missing)),
+        (None, Some(got)) => Some(difference("ec", "(none)", &got, missing)),
+        _ => None,
+    }
+}
+
+/// The lines of a reply are how it is told; those of EHLO are keywords, and those of
+/// HELP are what was asked for.
+fn compare_shape(
+    want: &Reply,
+    got: &Reply,
+    shape: Shape,
+    hello: bool,
+    found: &[Difference],
+) -> Option<Difference> {
+    let (before, now) = (want.lines().count(), got.lines().count());
+    let help = [want, got].iter().all(|reply| reply.code().number() == 214);
+    // A keyword more or less was told already.
+    let told = found
+        .iter()
+        .any(|one| one.field == "ehlo" && one.level != Level::Warn);
+    let counts = shape == Shape::Strict || help || hello;
+    if before == now || !counts || told {
+        return None;
+    }
+    let level = if hello && shape == Shape::Usual {
+        Level::Warn
+    } else {
+        Level::Fail
+    };
+    Some(difference("lines", &before, &now, level))
 }
 
 /// Keywords as a set: missing is a fail, added is worth knowing, other
@@ -112,6 +184,22 @@ pub fn compare_tls(want: &Handshake, version: Option<&str>, verify: &str) -> Vec
     found
 }
 
+/// Compares how a session ended. What a program of ours did to it, or a crash, tells
+/// nothing of the server.
+pub fn compare_close(want: &Ending, by: &str, how: &str) -> Option<Difference> {
+    let known = |by: &str| matches!(by, "client" | "server");
+    if !known(&want.by) || !known(by) {
+        return None;
+    }
+    let shown = |by: &str, how: &str| format!("by {by}, {how}");
+    let (before, now) = (shown(&want.by, &want.how), shown(by, how));
+    if want.by != by {
+        return Some(difference("close", &before, &now, Level::Fail));
+    }
+    // Whether a server that leaves resets depends on what it had not read yet.
+    (want.how != how).then(|| difference("close", &before, &now, Level::Warn))
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::sample::{RECORDED, dialogue, reply};
@@ -122,12 +210,16 @@ mod tests {
     fn replies_are_compared_by_rule() {
         let dialogue = dialogue(RECORDED);
         let hello = &dialogue.exchanges[0];
+        let rules = |matching| Rules {
+            matching,
+            ..Rules::default()
+        };
         let differences = |exchange: &Exchange, wire: &str, matching| {
             let found = compare(
                 &exchange.said,
                 exchange.answers.first(),
                 Some(&reply(wire)),
-                matching,
+                &rules(matching),
             );
             found
                 .into_iter()
@@ -173,5 +265,100 @@ mod tests {
         assert_eq!(compare_tls(&want, Some("1.3"), "ok"), []);
         assert_eq!(compare_tls(&want, Some("1.1"), "expired").len(), 2);
         assert_eq!(compare_tls(&Handshake::default(), Some("1.2"), "none"), []);
+    }
+
+    fn fields(want: &str, got: &str, said: &Said, rules: &Rules) -> Vec<(&'static str, Level)> {
+        let want = Answer {
+            n: 1,
+            at: crate::time::Timestamp::default(),
+            took: None,
+            wire: want.into(),
+            reply: Some(reply(want)),
+            deviations: Vec::new(),
+        };
+        let found = compare(said, Some(&want), Some(&reply(got)), rules);
+        found.iter().map(|one| (one.field, one.level)).collect()
+    }
+
+    #[test]
+    fn lines_are_counted_where_they_mean_something() {
+        let command = |line: &str| Said::Command {
+            verb: Verb::of(line.as_bytes()),
+            line: line.into(),
+            redacted: false,
+        };
+        let (usual, strict) = (
+            Rules::default(),
+            Rules {
+                shape: Shape::Strict,
+                ..Rules::default()
+            },
+        );
+        let (one, two) = ("250 ok\r\n", "250-ok\r\n250 ok\r\n");
+        let noop = command("NOOP\r\n");
+        assert_eq!(fields(one, two, &noop, &usual), []);
+        assert_eq!(fields(one, two, &noop, &strict), [("lines", Level::Fail)]);
+        let (one, two) = ("214 no\r\n", "214-try\r\n214 man\r\n");
+        let help = command("HELP\r\n");
+        assert_eq!(fields(one, two, &help, &usual), [("lines", Level::Fail)]);
+        let (one, two) = (
+            "250-mx\r\n250 AUTH PLAIN\r\n",
+            "250-mx\r\n250-AUTH PLAIN\r\n250 AUTH=PLAIN\r\n",
+        );
+        let hello = command("EHLO c\r\n");
+        assert_eq!(fields(one, two, &hello, &usual), [("lines", Level::Warn)]);
+        let more = "250-mx\r\n250-AUTH PLAIN\r\n250 DSN\r\n";
+        assert_eq!(fields(one, more, &hello, &strict), [("ehlo", Level::Info)]);
+    }
+
+    #[test]
+    fn enhanced_status_codes_have_rules_of_their_own() {
+        let rules = |status| Rules {
+            status,
+            ..Rules::default()
+        };
+        let noop = Said::Command {
+            verb: Verb::Noop,
+            line: b"NOOP\r\n".to_vec(),
+            redacted: false,
+        };
+        let (with, without, other) = ("250 2.0.0 ok\r\n", "250 ok\r\n", "250 2.1.0 ok\r\n");
+        for (status, missing, different) in [
+            (StatusRule::Ignore, None, None),
+            (StatusRule::Usual, Some(Level::Warn), Some(Level::Fail)),
+            (StatusRule::Strict, Some(Level::Fail), Some(Level::Fail)),
+        ] {
+            let level = |got| {
+                let found = fields(with, got, &noop, &rules(status));
+                found.first().map(|one| one.1)
+            };
+            assert_eq!((level(without), level(other)), (missing, different));
+            assert_eq!(level(with), None);
+        }
+    }
+
+    #[test]
+    fn who_closed_is_compared_and_how() {
+        let want = |by: &str, how: &str| Ending {
+            n: 9,
+            at: crate::time::Timestamp::default(),
+            by: by.into(),
+            how: how.into(),
+        };
+        let level = |want: &Ending, by: &str, how: &str| {
+            compare_close(want, by, how).map(|one| (one.field, one.level))
+        };
+        let server = want("server", "fin");
+        assert_eq!(level(&server, "server", "fin"), None);
+        assert_eq!(
+            level(&server, "server", "rst"),
+            Some(("close", Level::Warn))
+        );
+        assert_eq!(
+            level(&server, "client", "fin"),
+            Some(("close", Level::Fail))
+        );
+        assert_eq!(level(&want("crash", "fin"), "server", "fin"), None);
+        assert_eq!(level(&server, "timeout", "fin"), None);
     }
 }

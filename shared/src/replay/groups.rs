@@ -13,7 +13,8 @@ pub struct Group<'a> {
 
 /// Cuts a dialogue into groups that were sent without waiting. Mail data is always
 /// a group of its own, so that it is said only after the go-ahead; BDAT begins one,
-/// so that its content is said only after what was answered before.
+/// so that its content is said only after what was answered before. All of an AUTH
+/// exchange is one group.
 pub fn groups(dialogue: &Dialogue) -> Vec<Group<'_>> {
     let mut groups = Vec::new();
     let mut rest = &dialogue.exchanges[..];
@@ -31,8 +32,11 @@ pub fn groups(dialogue: &Dialogue) -> Vec<Group<'_>> {
 
 /// The client waited after the first before it sent the second, or must wait now.
 fn waited(first: &Exchange, second: &Exchange) -> bool {
-    if is_chunk(first, second) {
+    if is_chunk(first, second) || is_sasl(first, second) {
         return false;
+    }
+    if is_auth(&first.said) || is_auth(&second.said) {
+        return true;
     }
     let content = |exchange: &Exchange| matches!(exchange.said, Said::Content { .. });
     let answered = match first.answers.last() {
@@ -55,7 +59,31 @@ fn is_chunk(first: &Exchange, second: &Exchange) -> bool {
     chunk && first.said.verb() == Some(&Verb::Bdat)
 }
 
+/// The second goes on with the AUTH that the first belongs to.
+const fn is_sasl(first: &Exchange, second: &Exchange) -> bool {
+    is_auth(&first.said) && matches!(second.said, Said::Sasl { .. })
+}
+
+/// AUTH, or a line inside it.
+const fn is_auth(said: &Said) -> bool {
+    matches!(
+        said,
+        Said::Sasl { .. }
+            | Said::Command {
+                verb: Verb::Auth,
+                ..
+            }
+    )
+}
+
 impl Group<'_> {
+    /// A whole AUTH exchange: it is never said as recorded.
+    pub fn is_auth(&self) -> bool {
+        self.exchanges
+            .first()
+            .is_some_and(|first| is_auth(&first.said))
+    }
+
     /// BDAT and its content: one without the other is never said.
     pub fn is_bdat(&self) -> bool {
         let first = self.exchanges.first();
@@ -86,5 +114,31 @@ mod tests {
         assert_eq!(sizes, [1, 2, 2, 2, 1, 1, 1]);
         let bdat: Vec<bool> = groups.iter().map(Group::is_bdat).collect();
         assert_eq!(bdat, [false, false, true, true, false, false, false]);
+    }
+
+    #[test]
+    fn an_auth_exchange_is_one_group() {
+        let text = "\
+S: 220 mx
+C: EHLO a
+S: 250-mx
+S: 250 AUTH LOGIN PLAIN
+C: AUTH LOGIN
+S: 334 VXNlcm5hbWU6
+C: YQ==
+S: 334 UGFzc3dvcmQ6
+C: Yg==
+S: 235 ok
+C: AUTH PLAIN x
+S: 503 again
+C: MAIL FROM:<a@b>
+S: 250 ok
+";
+        let dialogue = dialogue(text);
+        let shown: Vec<(usize, bool)> = groups(&dialogue)
+            .iter()
+            .map(|group| (group.exchanges.len(), group.is_auth()))
+            .collect();
+        assert_eq!(shown, [(1, false), (3, true), (1, true), (1, false)]);
     }
 }

@@ -2,28 +2,41 @@
 //!
 //! What is said again is the client's side; what is compared are the replies,
 //! by their codes, their enhanced status codes, and what EHLO offers, and the TLS
-//! sessions. Text is not compared: it has queue ids, names and times in it.
+//! sessions. Values that differ from run to run, such as queue ids, are bound: where
+//! one is named again, the live one must be named. Words are compared only if asked
+//! for.
 //!
 //! One difference is dangerous: a refusal was recorded, and the live server says
 //! yes. [`Safety`] says what must be done about it, so that nothing is queued
 //! and no command becomes the text of a message.
-
 //!
 //! | module | what it has |
 //! |---|---|
 //! | `groups` | what was sent without waiting |
 //! | `compare` | what differs between two replies, or two TLS sessions |
+//! | `bind` | values that are renamed from run to run |
+//! | `slowdown` | how much later a reply may come |
+//! | `judge` | all of these over one session |
 //! | `safety` | what a live reply demands before anything else is said |
+//! | `vary` | where values stand that are renamed |
 
+mod bind;
 mod compare;
 mod groups;
+mod judge;
 mod safety;
+mod slowdown;
+mod vary;
 
 use std::time::Duration;
 
-pub use compare::{Matching, compare, compare_tls};
+pub use bind::{Bindings, Bound};
+pub use compare::{Matching, Rules, Shape, StatusRule, compare, compare_close, compare_tls};
 pub use groups::{Group, groups};
+pub use judge::{Judge, Judged};
 pub use safety::{Safety, begins_anew, safety};
+pub use slowdown::{NotASlowdown, Slowdown};
+pub use vary::{Name, NotAPattern, Pattern};
 
 /// How much a difference matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -40,7 +53,8 @@ pub enum Level {
 /// One difference between the recorded reply and the live one.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Difference {
-    /// What differs: `code`, `ec`, `ehlo`, `reply`, `tls`.
+    /// What differs: `bind`, `close`, `code`, `ec`, `ehlo`, `lines`, `reply`,
+    /// `text`, `tls`, `took`; `auth` where a server that says yes has proven nothing.
     pub field: &'static str,
     /// What was recorded.
     pub want: String,

@@ -8,7 +8,7 @@ use shared::command::Verb;
 use shared::extension::Offered;
 use shared::recording::{Answer, Dialogue, Exchange, Said};
 use shared::replay::{
-    Difference, Group, Level, Matching, Safety, begins_anew, compare, compare_tls, groups, safety,
+    Difference, Group, Level, Matching, Rules, Safety, begins_anew, compare, compare_tls, groups, safety,
 };
 use shared::reply::Reply;
 use shared::session::{DataForm, Heard};
@@ -306,6 +306,10 @@ impl<'a> Player<'a> {
             Match::Exact => Matching::Exact,
             Match::Class => Matching::Class,
         };
+        let rules = Rules {
+            matching,
+            ..Rules::default()
+        };
         let nothing = Said::Raw {
             octets: 0,
             why: String::new(),
@@ -318,7 +322,7 @@ impl<'a> Player<'a> {
             said,
             want,
             got: Ok(heard),
-            differences: compare(said.unwrap_or(&nothing), want, reply, matching),
+            differences: compare(said.unwrap_or(&nothing), want, reply, &rules),
         });
     }
 
