@@ -7,11 +7,12 @@
 //! C| mail data, dots as on the wire
 //! C~ bytes without a line end\x00
 //! -- tls
+//! -- 5min
 //! = leg remote
 //! ```
 //!
 //! `C:` and `S:` are lines of the dialogue, `C|` is mail data, `--` is what else
-//! happens, `=` is what is true of the session. Lines end in CRLF unless they
+//! happens (a period of time goes by), `=` is what is true of the session. Lines end in CRLF unless they
 //! show another end; odd bytes are written as [`escape`] writes them.
 
 use std::collections::BTreeMap;
@@ -26,6 +27,7 @@ use super::{FileLog, Head, Record};
 use crate::codec::Limits;
 use crate::direction::Direction::{self, Client, Server};
 use crate::escape::{escape, unescape};
+use crate::quantity::Period;
 use crate::session::{Observer, Peers};
 use crate::time::Timestamp;
 
@@ -243,7 +245,11 @@ impl Play {
                     .close(self.file.next_line(), self.now, close, &mut self.out);
                 self.file.appended(count, &[]);
             }
-            _ => {}
+            _ => {
+                if let Ok(Period(time)) = event.parse() {
+                    self.now = self.now + time;
+                }
+            }
         }
     }
 
@@ -400,6 +406,16 @@ S: 250 2.0.0 kept
         let content = &dialogues[0].exchanges[4];
         assert_eq!(content.deviations, [crate::deviation::Deviation::BareLf]);
         assert_eq!(content.answers.len(), 1);
+    }
+
+    #[test]
+    fn time_goes_by_where_it_says_so() {
+        let text = TEXT.replace("C: RCPT", "-- 5min\nC: RCPT");
+        let transcript: Transcript = text.parse().unwrap();
+        let recording = transcript.record("192.0.2.1:1", "192.0.2.2:25").unwrap();
+        let exchanges = &recording.dialogues()[0].exchanges;
+        let pause = exchanges[2].at - exchanges[1].answers[0].at;
+        assert_eq!(pause, std::time::Duration::from_millis(300_001));
     }
 
     #[test]
