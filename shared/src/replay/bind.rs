@@ -129,30 +129,35 @@ impl Bindings {
                 continue;
             }
             let telling = |token: &&str| token.len() >= TELLING;
-            let mut live = tokens(got)
+            let live: Vec<&str> = tokens(got)
                 .filter(telling)
-                .filter(|token| table.recorded.contains_key(*token));
-            for token in tokens(want).filter(telling) {
-                let Some(expected) = table.live.get(token) else {
-                    continue;
+                .filter(|token| table.recorded.contains_key(*token))
+                .collect();
+            let again = tokens(want).filter(telling).filter_map(|token| {
+                let bound = table.live.get(token)?;
+                Some((token, bound.as_str()))
+            });
+            let (recorded, expected): (Vec<&str>, Vec<&str>) = again.unzip();
+            let mut rest = live.iter();
+            let same = expected.iter().all(|one| rest.any(|now| now == one));
+            if !same {
+                let shown = |values: &[&str]| match values {
+                    [] => "(none)".to_owned(),
+                    values => format!("{name}={}", values.join(", ")),
                 };
-                let mut instead = None;
-                let seen = live.by_ref().find(|now| {
-                    instead.get_or_insert(*now);
-                    *now == expected
-                });
-                if seen.is_none() {
-                    let want = format!("{name}={expected}");
-                    let got =
-                        instead.map_or_else(|| "(none)".into(), |now| format!("{name}={now}"));
-                    return Err(difference("bind", &want, &got, Level::Fail));
-                }
-                bound.push(Bound {
-                    name: name.to_string(),
-                    want: token.to_owned(),
-                    got: expected.clone(),
-                });
+                return Err(difference(
+                    "bind",
+                    &shown(&expected),
+                    &shown(&live),
+                    Level::Fail,
+                ));
             }
+            let pairs = recorded.iter().zip(expected);
+            bound.extend(pairs.map(|(want, got)| Bound {
+                name: name.to_string(),
+                want: (*want).to_owned(),
+                got: got.to_owned(),
+            }));
         }
         Ok(bound)
     }
