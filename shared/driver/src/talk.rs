@@ -181,6 +181,25 @@ impl Talk {
         Ok(facts)
     }
 
+    /// Says that nothing more will be said, and hears whether the server still has
+    /// something to say that nobody asked for, until it closes too. The session is
+    /// closed by the client then; only [`close`](Self::close) is left to do.
+    pub async fn last_words(&mut self, limit: Duration) -> Result<Option<String>, Broken> {
+        if self.ended.is_some() {
+            return Ok(None);
+        }
+        let _ = timeout(limit, self.stream.shutdown()).await;
+        let heard = self.hear(limit).await;
+        self.ended = Some(Ended::CLIENT);
+        match heard {
+            Ok(heard) => Ok(Some(excerpt(&heard.wire, 60))),
+            Err(Broken::Unasked(words)) => Ok(Some(words)),
+            Err(error @ Broken::Journal(_)) => Err(error),
+            // The end, or a server that does not close: it had its time.
+            Err(_) => Ok(None),
+        }
+    }
+
     /// Closes the connection, if the server has not, and records how it ended.
     pub async fn close(mut self, limit: Duration) -> Result<(), WriteFailed> {
         if self.ended.is_none() {
