@@ -11,7 +11,9 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use shared::address::Mailbox;
 use shared::quantity::{Period, QuantityError};
+use shared::replay::{Pattern, Slowdown};
 
+use crate::command::replay::{Pace, Redirection};
 use crate::target::Target;
 use crate::vantage::Vantage;
 
@@ -215,6 +217,7 @@ pub enum Tls {
 /// The options of `replay`.
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
+#[command(after_help = REPLAY_EXAMPLES)]
 pub struct Replay {
     /// The recording
     pub file: PathBuf,
@@ -229,9 +232,49 @@ pub struct Replay {
     /// Print what would be said, and say nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// What of the reply codes must be the same
+    /// Send mail for KEY to MAILBOX instead: KEY is a mailbox, a domain, postmaster, or *
+    /// for all others; the content stays as it is. May be given more than once
+    #[arg(long, value_name = "KEY=MAILBOX")]
+    pub rcpt_map: Vec<Redirection>,
+    /// Give messages a new Date, a new Message-ID; this breaks signatures
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "FIELDS")]
+    pub refresh: Vec<Refresh>,
+    /// The user name for recorded AUTH, which is performed anew. The password comes from
+    /// --auth-password-file or from the environment: HELO_PASSWORD
+    #[arg(long, value_name = "NAME")]
+    pub auth_user: Option<String>,
+    /// The file whose first line is the password (or the token)
+    #[arg(long, value_name = "FILE", requires = "auth_user")]
+    pub auth_password_file: Option<PathBuf>,
+    /// How fast: asap, recorded, or x2 for twice as fast
+    #[arg(long, default_value = "asap", value_name = "PACE")]
+    pub pace: Pace,
+    /// The longest pause, whatever was recorded
+    #[arg(long, default_value = "5m", value_name = "TIME", value_parser = duration)]
+    pub max_wait: Duration,
+    /// What comes after a difference
+    #[arg(long, value_enum, default_value_t = OnMismatch::Next)]
+    pub on_mismatch: OnMismatch,
+    /// What of the replies must be the same
     #[arg(long = "match", value_enum, default_value_t = Match::Exact)]
     pub matching: Match,
+    /// What of the enhanced status codes must be the same
+    #[arg(long, value_enum, default_value_t = Ec::Usual)]
+    pub ec: Ec,
+    /// The number of lines of every reply must be the same, not only of EHLO and HELP
+    #[arg(long)]
+    pub strict_shape: bool,
+    /// Do not compare who closed the connection, and how
+    #[arg(long)]
+    pub ignore_close: bool,
+    /// A value that differs from run to run, besides those known by their place, such as
+    /// queue ids: 'ticket=ticket *'. May be given more than once
+    #[arg(long, value_name = "NAME=BEFORE*AFTER")]
+    pub vary: Vec<Pattern>,
+    /// A reply that takes longer than this is a difference: 3x+250ms is three times the
+    /// recorded time and 250 ms more [default: however long]
+    #[arg(long, value_name = "FACTORx+TIME")]
+    pub max_slowdown: Option<Slowdown>,
     /// Connect from this address
     #[arg(long, value_name = "ADDRESS")]
     pub source: Option<IpAddr>,
@@ -244,18 +287,55 @@ pub struct Replay {
     /// Print one JSON object a step
     #[arg(long)]
     pub json: bool,
+    /// Write JUnit XML to this file, too: a case for each step
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
     /// From which level on a difference makes the exit status 1
     #[arg(long, value_enum, default_value_t = FailOn::Fail)]
     pub fail_on: FailOn,
 }
 
-/// What of the reply codes must be the same.
+/// What of the replies must be the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Match {
     /// The whole code
     Exact,
     /// The first digit
     Class,
+    /// The whole code, and the words but for values that vary
+    Text,
+}
+
+/// What of the enhanced status codes must be the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Ec {
+    /// The same where there are two; one that is missing is a warning
+    Usual,
+    /// The same, and one that is missing is a difference
+    Strict,
+    /// Nothing
+    Ignore,
+}
+
+/// What comes after a difference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OnMismatch {
+    /// Where a yes became a no or a no a yes, RSET and the next transaction
+    Next,
+    /// Go on with a transaction of which a part was refused now; what was refused when it
+    /// was recorded is still taken back
+    Continue,
+    /// The end, at the first difference that fails
+    Stop,
+}
+
+/// What of a message is made anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Refresh {
+    /// The Date field
+    Date,
+    /// The Message-ID field
+    Msgid,
 }
 
 /// The options of `judge`.
@@ -320,6 +400,22 @@ Examples:
     helo-client test mx.example.net --to anna@example.net --one-leg
 
 Relay checks are for servers you administer.";
+
+const REPLAY_EXAMPLES: &str = "\
+Examples:
+  Look at what would be sent, and to whom:
+    helo-client replay monday.helo.jsonl mx.example.net --dry-run
+  Send it to a server under test, all mail to one mailbox there:
+    helo-client replay monday.helo.jsonl mx.example.net --live \\
+      --rcpt-map '*=sink@example.net' --refresh date,msgid
+  Compare every word, after a change that should change nothing:
+    helo-client replay monday.helo.jsonl localhost:2525 --match text --max-slowdown 3x+250ms
+  A session with AUTH, the password in a file:
+    helo-client replay submission.helo.jsonl localhost:2587 \\
+      --auth-user anna --auth-password-file secret.txt
+
+What a replay sends is real mail, and bounces of it go to the recorded reverse-path: try
+--dry-run first.";
 
 #[cfg(test)]
 mod tests {

@@ -279,7 +279,14 @@ fn what_cannot_be_meant_is_2() {
         &["replay", "file"],
         &["replay", "file", "127.0.0.1:0"],
         &["replay", "file", &here, "--session", "one"],
-        &["replay", "file", &here, "--match", "text"],
+        &["replay", "file", &here, "--match", "words"],
+        &["replay", "file", &here, "--vary", "ticket"],
+        &["replay", "file", &here, "--pace", "slow"],
+        &["replay", "file", &here, "--max-slowdown", "3"],
+        &["replay", "file", &here, "--rcpt-map", "*=nobody"],
+        &["replay", "file", &here, "--refresh", "subject"],
+        &["replay", "file", &here, "--on-mismatch", "cry"],
+        &["replay", "file", &here, "--auth-password-file", "x"],
         &["replay", "file", &here, "--timeout", "-1s"],
     ] {
         let ended = run(arguments);

@@ -30,7 +30,9 @@ pub const PROGRAM: &str = env!("CARGO_BIN_EXE_helo-client");
 pub fn command<S: AsRef<OsStr>>(arguments: &[S]) -> Command {
     let mut command = Command::new(PROGRAM);
     command.args(arguments);
-    command.env_remove("HELO_LOG").env_remove("CLICOLOR_FORCE");
+    for name in ["HELO_LOG", "HELO_PASSWORD", "CLICOLOR_FORCE"] {
+        command.env_remove(name);
+    }
     command
 }
 
@@ -115,6 +117,18 @@ pub fn send(address: SocketAddr, options: &[&str]) -> Ended {
     }
     arguments.extend(options);
     run(&arguments)
+}
+
+/// `replay` of what one transcript says, against a server that plays another one: it
+/// must have come to its end.
+pub fn replayed(recorded: &str, live: &str, options: &[&str]) -> Ended {
+    let dir = testkit::scratch();
+    let server = testkit::Scripted::start(&[live]);
+    let file = recording(dir.path(), &[recorded]);
+    let target = server.address.to_string();
+    let ended = run(&[&["replay", text(&file), &target], options].concat());
+    server.must_have_served(1);
+    ended
 }
 
 /// A recording of sessions that went as these transcripts say.

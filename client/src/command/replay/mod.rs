@@ -1,7 +1,13 @@
 //! `replay`: says again what a recorded client said, and compares the replies.
 
+mod auth;
+mod ending;
+mod judging;
+mod junit;
+mod pace;
 mod player;
 mod report;
+mod rewrite;
 mod usable;
 
 use std::net::SocketAddr;
@@ -10,91 +16,152 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use driver::clock::Clock;
 use driver::journal::{self, Durability, Journal};
+use driver::sasl::client::Credentials;
 use driver::stream::Stream;
 use driver::talk::{Broken, Talk};
 use shared::recording::{Dialogue, OpenFacts};
-use shared::replay::Level;
+use shared::replay::{Matching, Rules, Shape, StatusRule};
 
+pub use self::pace::Pace;
 use self::player::Player;
+use self::report::Reporter;
+pub use self::rewrite::Redirection;
+use self::rewrite::Rewritten;
 use super::judge::load;
-use crate::cli::{FailOn, Replay};
+use crate::cli::{Ec, Match, Replay};
 use crate::exit::{Failure, Status};
 use crate::screen;
 
 /// Replays the sessions asked for.
 pub async fn run(options: Replay) -> Result<Status, Failure> {
     let recording = load(&options.file)?;
-    let dialogues = usable::sessions(&recording, &options)?;
+    let credentials = auth::credentials(&options)?;
+    let dialogues = usable::sessions(&recording, &options, credentials.is_some())?;
+    let clock = Clock::start();
+    let mut sessions = Vec::with_capacity(dialogues.len());
+    for dialogue in &dialogues {
+        sessions.push((dialogue, Rewritten::of(dialogue, &options, clock.now())?));
+    }
     if options.dry_run {
-        for dialogue in &dialogues {
-            report::say_what_would_be_said(dialogue, options.json);
+        for (dialogue, rewritten) in &sessions {
+            report::say_what_would_be_said(dialogue, rewritten, &options);
         }
         return Ok(Status::AsAsked);
     }
     let address = address(&options).await?;
+    auth::refuse_clear_text(&dialogues, address, &options.target)?;
     let settings = journal::Settings {
         tool: concat!("helo-client ", env!("CARGO_PKG_VERSION")),
         durability: Durability::Written,
         record_secrets: false,
     };
-    let clock = Clock::start();
     let journal = match &options.record {
         Some(path) => Journal::create(path, &settings, clock),
         None => Journal::nowhere(&settings, clock),
     };
     let journal = journal.map_err(Failure::with(Status::Output))?;
-    let mut worst = None;
+    let replay = Replaying {
+        options: &options,
+        journal: &journal,
+        address,
+        credentials: credentials.as_ref(),
+    };
+    let mut report = Reporter::new(&options);
     let mut replayed = Ok(());
-    for dialogue in &dialogues {
-        if !options.json {
-            screen::print(&format!("session {} against {address}\n", dialogue.session));
-        }
-        replayed = session(&options, &journal, address, dialogue, &mut worst).await;
-        if replayed.is_err() {
-            break;
+    for (dialogue, rewritten) in &sessions {
+        report.session(dialogue.session, address);
+        match replay.session(dialogue, rewritten, &mut report).await {
+            Ok(After::GoOn) => {}
+            Ok(After::Stop) => break,
+            Err(failure) => {
+                replayed = Err(failure);
+                break;
+            }
         }
     }
     journal.finish().map_err(Failure::with(Status::Output))?;
-    verdict(&options, worst, replayed)
+    if let Some(path) = &options.junit {
+        std::fs::write(path, report.junit())
+            .with_context(|| format!("cannot write {}", path.display()))
+            .map_err(Failure::with(Status::Output))?;
+    }
+    verdict(&options, report.is_same(), replayed)
 }
 
-/// Replays one session; `worst` is made as bad as the worst difference.
-async fn session(
-    options: &Replay,
-    journal: &Journal,
+/// What all sessions are replayed with.
+struct Replaying<'a> {
+    options: &'a Replay,
+    journal: &'a Journal,
     address: SocketAddr,
-    dialogue: &Dialogue,
-    worst: &mut Option<Level>,
-) -> Result<(), Failure> {
-    let talk = connect(options, journal, address).await?;
-    let mut player = Player::new(options, talk, dialogue);
-    let played = player.play().await;
-    let (talk, found) = player.leave();
-    *worst = (*worst).max(found);
-    talk.close(Duration::from_secs(5))
-        .await
-        .map_err(Failure::with(Status::Output))?;
-    played.map_err(|error| match error {
-        Broken::Journal(error) => Failure::new(Status::Output, error),
-        error => {
-            let error = anyhow::Error::from(error);
-            let step = format!("replaying session {} against {address}", dialogue.session);
-            Failure::new(Status::NoVerdict, error.context(step))
+    credentials: Option<&'a Credentials>,
+}
+
+/// Whether the next session is replayed.
+enum After {
+    GoOn,
+    Stop,
+}
+
+impl Replaying<'_> {
+    /// Replays one session.
+    async fn session(
+        &self,
+        dialogue: &Dialogue,
+        rewritten: &Rewritten,
+        report: &mut Reporter,
+    ) -> Result<After, Failure> {
+        let talk = connect(self.options, self.journal, self.address).await?;
+        let mut player = Player::new(self.options, talk, dialogue, rewritten, report);
+        if let Some(credentials) = self.credentials {
+            player.log_in_with(credentials);
         }
-    })
+        let played = player.play().await;
+        let after = if player.was_stopped() {
+            After::Stop
+        } else {
+            After::GoOn
+        };
+        player
+            .leave()
+            .close(Duration::from_secs(5))
+            .await
+            .map_err(Failure::with(Status::Output))?;
+        played.map(|()| after).map_err(|error| match error {
+            Broken::Journal(error) => Failure::new(Status::Output, error),
+            error => {
+                let error = anyhow::Error::from(error);
+                let address = self.address;
+                let step = format!("replaying session {} against {address}", dialogue.session);
+                Failure::new(Status::NoVerdict, error.context(step))
+            }
+        })
+    }
+}
+
+/// What must be the same.
+fn rules(options: &Replay) -> Rules {
+    Rules {
+        matching: match options.matching {
+            Match::Class => Matching::Class,
+            Match::Exact => Matching::Exact,
+            Match::Text => Matching::Text,
+        },
+        status: match options.ec {
+            Ec::Ignore => StatusRule::Ignore,
+            Ec::Strict => StatusRule::Strict,
+            Ec::Usual => StatusRule::Usual,
+        },
+        shape: if options.strict_shape {
+            Shape::Strict
+        } else {
+            Shape::Usual
+        },
+        slowdown: options.max_slowdown,
+    }
 }
 
 /// What was found different is different, though the rest could not be tried.
-fn verdict(
-    options: &Replay,
-    worst: Option<Level>,
-    replayed: Result<(), Failure>,
-) -> Result<Status, Failure> {
-    let least = match options.fail_on {
-        FailOn::Fail => Level::Fail,
-        FailOn::Warn => Level::Warn,
-    };
-    let same = worst.is_none_or(|worst| worst < least);
+fn verdict(options: &Replay, same: bool, replayed: Result<(), Failure>) -> Result<Status, Failure> {
     if same || matches!(&replayed, Err(failure) if failure.status == Status::Output) {
         replayed?;
     } else if let Err(failure) = replayed {

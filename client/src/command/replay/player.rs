@@ -2,36 +2,63 @@
 
 use std::io;
 
+use std::time::Duration;
+
+use driver::sasl::client::Credentials;
 use driver::talk::{Broken, Talk};
 use driver::tls::{self, Verify};
 use shared::command::Verb;
 use shared::extension::Offered;
 use shared::recording::{Answer, Dialogue, Exchange, Said};
-use shared::replay::{
-    Difference, Group, Level, Matching, Rules, Safety, begins_anew, compare, compare_tls, groups, safety,
-};
+use shared::replay::{Group, Judge, Name, Safety, begins_anew, compare_tls, groups, safety};
 use shared::reply::Reply;
 use shared::session::{DataForm, Heard};
+use shared::time::Timestamp;
 
 use super::report::{Reporter, Step};
-use crate::cli::{Match, Replay};
+use super::rewrite::Rewritten;
+use super::rules;
+use crate::cli::{OnMismatch, Replay};
 
 /// Says one session again.
 pub(super) struct Player<'a> {
-    options: &'a Replay,
-    dialogue: &'a Dialogue,
-    talk: Talk,
-    report: Reporter,
-    offered: Offered,
-    step: usize,
+    pub(super) options: &'a Replay,
+    pub(super) dialogue: &'a Dialogue,
+    pub(super) rewritten: &'a Rewritten,
+    pub(super) credentials: Option<&'a Credentials>,
+    pub(super) talk: Talk,
+    pub(super) report: &'a mut Reporter,
+    pub(super) judge: Judge,
+    pub(super) offered: Offered,
+    pub(super) step: usize,
     handshakes: usize,
     /// Lines of the recording up to here were said.
-    said: usize,
+    pub(super) said: usize,
+    /// When the recorded client had its last reply.
+    recorded_at: Timestamp,
+    /// How the server ended the session.
+    pub(super) ended: Option<&'static str>,
+    /// 221 came, then and now.
+    pub(super) has_quit: bool,
+    pub(super) course: Course,
+}
+
+/// How the session goes, compared with the recorded one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Course {
+    /// All that was recorded was said.
+    Recorded,
+    /// Something was left out: it does not end where the recorded one did.
+    Derailed,
+    /// Only closing was safe, at once.
+    BrokenOff,
+    /// A difference ended the whole replay, as asked.
+    Stopped,
 }
 
 /// Whether the session goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Next {
+pub(super) enum Next {
     On,
     /// On, but not with this transaction.
     Skip,
@@ -39,37 +66,64 @@ enum Next {
 }
 
 impl<'a> Player<'a> {
-    pub(super) fn new(options: &'a Replay, talk: Talk, dialogue: &'a Dialogue) -> Self {
+    pub(super) fn new(
+        options: &'a Replay,
+        talk: Talk,
+        dialogue: &'a Dialogue,
+        rewritten: &'a Rewritten,
+        report: &'a mut Reporter,
+    ) -> Self {
+        let mut judge = Judge::new(rules(options), options.vary.clone());
+        for (old, new) in &rewritten.message_ids {
+            // Both are ours: whatever they are, they are meant.
+            let _ = judge.bindings().bind(&Name::MessageId, old, new);
+        }
         Self {
             options,
             dialogue,
+            rewritten,
+            credentials: None,
             talk,
-            report: Reporter {
-                json: options.json,
-                session: dialogue.session,
-                worst: None,
-            },
+            report,
+            judge,
             offered: Offered::default(),
             step: 0,
             handshakes: 0,
             said: 0,
+            recorded_at: dialogue.at,
+            ended: None,
+            has_quit: false,
+            course: Course::Recorded,
         }
     }
 
-    /// The connection, to be closed, and the worst difference.
-    pub(super) fn leave(self) -> (Talk, Option<Level>) {
-        (self.talk, self.report.worst)
+    /// AUTH is performed with these.
+    pub(super) const fn log_in_with(&mut self, credentials: &'a Credentials) {
+        self.credentials = Some(credentials);
+    }
+
+    /// A difference ended the whole replay.
+    pub(super) fn was_stopped(&self) -> bool {
+        self.course == Course::Stopped
+    }
+
+    /// The connection, to be closed.
+    pub(super) fn leave(self) -> Talk {
+        self.talk
     }
 
     /// Says the session again; an error only where that tells nothing of the server.
     pub(super) async fn play(&mut self) -> Result<(), Broken> {
-        let played = self.session().await;
-        let unsaid = self.dialogue.exchanges.len() - self.said;
-        if played.is_ok() && unsaid > 0 {
+        self.session().await?;
+        let unsaid = self.dialogue.exchanges.len().saturating_sub(self.said);
+        if unsaid > 0 {
             let note = format!("{unsaid} of the recorded lines were not said");
             self.report.note(&note);
         }
-        played
+        if unsaid > 0 || self.course >= Course::BrokenOff {
+            return Ok(());
+        }
+        self.ending().await
     }
 
     async fn session(&mut self) -> Result<(), Broken> {
@@ -87,7 +141,14 @@ impl<'a> Player<'a> {
                 if skipping {
                     continue;
                 }
-                match self.turn(turn).await? {
+                self.pause(turn).await;
+                let next = if group.is_auth() {
+                    self.auth(turn).await?
+                } else {
+                    self.turn(turn).await?
+                };
+                self.recorded_at = last_answer(turn).unwrap_or(self.recorded_at);
+                match next {
                     Next::On => {}
                     Next::Skip => skipping = true,
                     Next::Stop => return Ok(()),
@@ -97,10 +158,28 @@ impl<'a> Player<'a> {
         Ok(())
     }
 
+    /// Waits as the recorded client did, or faster.
+    async fn pause(&self, turn: &[Exchange]) {
+        let Some(first) = turn.first() else {
+            return;
+        };
+        let recorded = first.at.since(self.recorded_at);
+        let (wait, cut) = self.options.pace.pause(recorded, self.options.max_wait);
+        if cut {
+            let (recorded, wait) = (recorded.as_secs_f32(), wait.as_secs_f32());
+            self.report.note(&format!(
+                "here the recorded client waited for {recorded:.1} s: --max-wait makes it {wait:.1} s"
+            ));
+        }
+        if wait > Duration::ZERO {
+            tokio::time::sleep(wait).await;
+        }
+    }
+
     /// What of a group is said in one write: all of it, where that is allowed here
     /// too.
     fn turns<'g>(&self, group: Group<'g>) -> Vec<&'g [Exchange]> {
-        let one = group.exchanges.len() < 2 || group.is_bdat();
+        let one = group.exchanges.len() < 2 || group.is_bdat() || group.is_auth();
         if one || self.offered.has("PIPELINING") {
             return vec![group.exchanges];
         }
@@ -115,11 +194,18 @@ impl<'a> Player<'a> {
         let want = self.dialogue.greeting.as_ref();
         match self.talk.hear(self.options.timeout).await {
             Ok(heard) => {
-                self.judge(None, want, &heard);
+                self.judge(None, want, &heard, None);
+                self.recorded_at = want.map_or(self.recorded_at, |want| want.at);
+                if self.was_stopped() {
+                    return Ok(Next::Stop);
+                }
                 let accepted = heard.reply.is_some_and(|reply| reply.code().is_positive());
                 Ok(if accepted { Next::On } else { Next::Stop })
             }
-            Err(Broken::Closed) if want.is_none() => Ok(Next::Stop),
+            Err(error @ Broken::Closed) if want.is_none() => {
+                self.note_end(&error);
+                Ok(Next::Stop)
+            }
             Err(error) => self.missing(None, want, error),
         }
     }
@@ -128,7 +214,7 @@ impl<'a> Player<'a> {
     /// where a no was recorded may leave the server waiting for mail data: then only
     /// closing is safe.
     async fn turn(&mut self, turn: &[Exchange]) -> Result<Next, Broken> {
-        let bytes: Vec<u8> = turn.iter().flat_map(bytes_of).collect();
+        let bytes: Vec<u8> = turn.iter().flat_map(|one| self.bytes_of(one)).collect();
         let bdat = turn.first().is_some_and(|first| is_bdat(&first.said));
         if bdat && !self.offered.has("CHUNKING") {
             // Content that no BDAT announces would be taken for commands.
@@ -152,7 +238,7 @@ impl<'a> Player<'a> {
             }
         }
         match next {
-            Next::Skip if waits_for_data => Ok(Next::Stop),
+            Next::Skip if waits_for_data => Ok(self.break_off()),
             Next::Skip => self.reset().await,
             next => Ok(next),
         }
@@ -177,10 +263,16 @@ impl<'a> Player<'a> {
             let heard = match self.talk.hear(self.options.timeout).await {
                 Ok(heard) => heard,
                 // As it was recorded.
-                Err(Broken::Closed) if want.is_none() => return Ok(Next::Stop),
+                Err(error @ Broken::Closed) if want.is_none() => {
+                    self.note_end(&error);
+                    return Ok(Next::Stop);
+                }
                 Err(error) => return self.missing(Some(exchange), want, error),
             };
-            self.judge(Some(exchange), want, &heard);
+            self.judge(Some(exchange), want, &heard, None);
+            if self.was_stopped() {
+                return Ok(Next::Stop);
+            }
             let Some(reply) = &heard.reply else {
                 return Ok(Next::Stop);
             };
@@ -208,20 +300,44 @@ impl<'a> Player<'a> {
         }
         let accepted = reply.code().is_positive();
         match exchange.said.verb() {
-            Some(Verb::Ehlo) if accepted => self.offered = heard.offered(),
+            Some(Verb::Ehlo | Verb::Lhlo) if accepted => self.offered = heard.offered(),
+            Some(Verb::Quit) => self.has_quit = accepted && is_positive(want),
             Some(Verb::StartTls) if accepted => self.handshake().await?,
             Some(Verb::StartTls) if is_positive(want) => {
                 self.report
                     .note("what was said inside TLS is not said in the clear");
-                return Ok(Next::Stop);
+                return Ok(self.break_off());
             }
             _ => {}
         }
         Ok(match safety(&exchange.said, want, reply) {
             Safety::GoOn => Next::On,
+            Safety::Reset if self.may_continue(exchange, want, reply) => Next::On,
             Safety::Reset => Next::Skip,
-            Safety::Close => Next::Stop,
+            Safety::Close => self.break_off(),
         })
+    }
+
+    /// A part of the envelope was refused now, and the rest is wanted all the same.
+    fn may_continue(&self, exchange: &Exchange, want: Option<&Answer>, reply: &Reply) -> bool {
+        let envelope = matches!(exchange.said.verb(), Some(Verb::Mail | Verb::Rcpt));
+        self.options.on_mismatch == OnMismatch::Continue
+            && envelope
+            && is_positive(want)
+            && reply.code().is_refusal()
+    }
+
+    fn break_off(&mut self) -> Next {
+        self.course = self.course.max(Course::BrokenOff);
+        Next::Stop
+    }
+
+    pub(super) fn unless_stopped(&self) -> Next {
+        if self.was_stopped() {
+            Next::Stop
+        } else {
+            Next::On
+        }
     }
 
     /// Nothing was answered to this or to what came after it, and it was not the
@@ -267,6 +383,7 @@ impl<'a> Player<'a> {
                     want: None,
                     got: Err("TLS"),
                     differences,
+                    bound: Vec::new(),
                 });
             }
         }
@@ -275,6 +392,7 @@ impl<'a> Player<'a> {
 
     /// RSET; where that does not help, nothing more is said.
     async fn reset(&mut self) -> Result<Next, Broken> {
+        self.course = self.course.max(Course::Derailed);
         self.talk.say(b"RSET\r\n", self.options.timeout).await?;
         let heard = match self.talk.hear(self.options.timeout).await {
             Err(Broken::Journal(error)) => return Err(Broken::Journal(error)),
@@ -288,7 +406,7 @@ impl<'a> Player<'a> {
         } else {
             "RSET was refused: nothing more is said"
         });
-        Ok(if done { Next::Skip } else { Next::Stop })
+        Ok(if done { Next::Skip } else { self.break_off() })
     }
 
     /// A BDAT that must not be said here.
@@ -301,62 +419,22 @@ impl<'a> Player<'a> {
         self.reset().await
     }
 
-    fn judge(&mut self, exchange: Option<&Exchange>, want: Option<&Answer>, heard: &Heard) {
-        let matching = match self.options.matching {
-            Match::Exact => Matching::Exact,
-            Match::Class => Matching::Class,
-        };
-        let rules = Rules {
-            matching,
-            ..Rules::default()
-        };
-        let nothing = Said::Raw {
-            octets: 0,
-            why: String::new(),
-        };
-        let said = exchange.map(|exchange| &exchange.said);
-        let reply = heard.reply.as_ref();
-        self.report.step(&Step {
-            number: self.step,
-            n: exchange.map_or(0, |exchange| exchange.n),
-            said,
-            want,
-            got: Ok(heard),
-            differences: compare(said.unwrap_or(&nothing), want, reply, &rules),
-        });
+    pub(super) fn is_loopback(&self) -> bool {
+        let addresses = self.talk.stream().addresses();
+        addresses.is_some_and(|(_, server)| server.ip().to_canonical().is_loopback())
     }
 
-    /// The live server did not answer where the recorded one did: that is a
-    /// difference, and the end. What is wrong with us or with TLS is none.
-    fn missing(
-        &mut self,
-        exchange: Option<&Exchange>,
-        want: Option<&Answer>,
-        error: Broken,
-    ) -> Result<Next, Broken> {
-        if matches!(error, Broken::Journal(_) | Broken::Handshake(_)) {
-            return Err(error);
-        }
-        self.unanswered(exchange, want, &error.to_string());
-        Ok(Next::Stop)
+    /// What goes over the wire.
+    fn bytes_of(&self, exchange: &Exchange) -> Vec<u8> {
+        let instead = self.rewritten.instead_of(exchange);
+        instead.map_or_else(|| bytes_of(exchange), <[u8]>::to_vec)
     }
+}
 
-    fn unanswered(&mut self, exchange: Option<&Exchange>, want: Option<&Answer>, why: &str) {
-        let recorded = want.and_then(|answer| answer.reply.as_ref());
-        self.report.step(&Step {
-            number: self.step,
-            n: exchange.map_or(0, |exchange| exchange.n),
-            said: exchange.map(|exchange| &exchange.said),
-            want,
-            got: Err(why),
-            differences: vec![Difference {
-                field: "reply",
-                want: recorded.map_or_else(|| "(none)".into(), Reply::to_string),
-                got: format!("({why})"),
-                level: Level::Fail,
-            }],
-        });
-    }
+/// When the last of the recorded replies came.
+fn last_answer(turn: &[Exchange]) -> Option<Timestamp> {
+    let answers = turn.iter().flat_map(|exchange| &exchange.answers);
+    answers.map(|answer| answer.at).max()
 }
 
 fn is_positive(answer: Option<&Answer>) -> bool {
@@ -369,7 +447,7 @@ fn is_bdat(said: &Said) -> bool {
     said.verb() == Some(&Verb::Bdat)
 }
 
-/// What goes over the wire.
+/// What went over the wire.
 fn bytes_of(exchange: &Exchange) -> Vec<u8> {
     match &exchange.said {
         Said::Command { line, .. } | Said::Sasl { line, .. } => line.clone(),

@@ -1,16 +1,20 @@
 //! What a replay prints: a step as it is done, with its differences.
 
 use std::fmt::Write;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::Serialize;
-use shared::command::Verb;
+use shared::command::{Verb, auth_mechanism};
 use shared::escape::{escape, excerpt};
 use shared::recording::{Answer, Dialogue, Exchange, Said};
-use shared::replay::{Difference, Level, groups, shown};
+use shared::replay::{Bound, Difference, Level, groups, shown};
 use shared::reply::Reply;
 use shared::session::Heard;
 
+use super::junit::Junit;
+use super::rewrite::Rewritten;
+use crate::cli::{FailOn, Refresh, Replay};
 use crate::screen;
 
 /// One exchange as it went.
@@ -19,7 +23,7 @@ pub(super) struct Step<'a> {
     pub(super) number: usize,
     /// Its line in the recording; 0 for the greeting.
     pub(super) n: u64,
-    /// What was said; nothing before the greeting.
+    /// What was said; nothing before the greeting and at the end.
     pub(super) said: Option<&'a Said>,
     /// What was answered when it was recorded.
     pub(super) want: Option<&'a Answer>,
@@ -27,6 +31,8 @@ pub(super) struct Step<'a> {
     pub(super) got: Result<&'a Heard, &'a str>,
     /// What of it is different.
     pub(super) differences: Vec<Difference>,
+    /// What of it is the same under another name.
+    pub(super) bound: Vec<Bound>,
 }
 
 /// One step, as `--json` prints it.
@@ -40,31 +46,73 @@ struct Line<'a> {
     want: Option<String>,
     got: Option<String>,
     differences: &'a [Difference],
+    #[serde(skip_serializing_if = "<[Bound]>::is_empty")]
+    bound: &'a [Bound],
 }
 
-/// Prints the steps of one session.
+/// Prints the steps of the sessions.
 pub(super) struct Reporter {
-    pub(super) json: bool,
-    pub(super) session: u64,
+    json: bool,
+    session: u64,
+    /// From here on a difference fails.
+    least: Level,
     /// The worst of all differences.
-    pub(super) worst: Option<Level>,
+    worst: Option<Level>,
+    junit: Junit,
 }
 
 impl Reporter {
+    /// Nothing is different yet.
+    pub(super) fn new(options: &Replay) -> Self {
+        Self {
+            json: options.json,
+            session: 0,
+            least: match options.fail_on {
+                FailOn::Fail => Level::Fail,
+                FailOn::Warn => Level::Warn,
+            },
+            worst: None,
+            junit: Junit::default(),
+        }
+    }
+
+    /// Another session begins.
+    pub(super) fn session(&mut self, session: u64, address: SocketAddr) {
+        self.session = session;
+        self.junit.session(session);
+        if !self.json {
+            screen::print(&format!("session {session} against {address}\n"));
+        }
+    }
+
+    /// No difference is as bad as to fail.
+    pub(super) fn is_same(&self) -> bool {
+        self.worst.is_none_or(|worst| worst < self.least)
+    }
+
+    /// All of it for a CI system.
+    pub(super) fn junit(&self) -> String {
+        self.junit.document()
+    }
+
     /// Prints a step.
     pub(super) fn step(&mut self, step: &Step<'_>) {
         let worst = step.differences.iter().map(|one| one.level).max();
         self.worst = self.worst.max(worst);
+        let took = step.got.ok().and_then(|heard| heard.took);
+        let name = format!("step {} {}", step.number, shown_step(step));
+        self.junit.step(name, took, &step.differences, self.least);
         if self.json {
             print_line(&Line {
                 schema: 1,
                 session: self.session,
                 step: step.number,
                 n: step.n,
-                said: shown_said(step.said),
+                said: shown_step(step),
                 want: wanted(step.want),
                 got: step.got.ok().map(|heard| excerpt(&heard.wire, 200)),
                 differences: &step.differences,
+                bound: &step.bound,
             });
         } else {
             let mut out = String::new();
@@ -82,14 +130,15 @@ impl Reporter {
 }
 
 fn write_step(step: &Step<'_>, out: &mut String) -> std::fmt::Result {
-    let said = shown_said(step.said);
+    let said = shown_step(step);
     writeln!(out, "step {:>3}  C  {said:<48} #{}", step.number, step.n)?;
     let (got, took) = match step.got {
         Ok(heard) => (excerpt(&heard.wire, 60), shown(heard.took)),
         Err(why) => (format!("({why})"), String::new()),
     };
     if step.differences.is_empty() {
-        return writeln!(out, "          S  {got:<48} {took}");
+        let same = same_after_binding(&step.bound);
+        return writeln!(out, "          S  {got:<48} {took}{same}");
     }
     let recorded = step.want.map(|answer| excerpt(&answer.wire, 60));
     let recorded = recorded.unwrap_or_else(|| "(none)".into());
@@ -104,13 +153,33 @@ fn write_step(step: &Step<'_>, out: &mut String) -> std::fmt::Result {
     Ok(())
 }
 
+/// `   same after binding qid=4F1bC2 / 7AA01c`
+fn same_after_binding(bound: &[Bound]) -> String {
+    let shown: Vec<String> = bound
+        .iter()
+        .map(|one| {
+            let (want, got) = (escape(one.want.as_bytes()), escape(one.got.as_bytes()));
+            format!("{}={want} / {got}", one.name)
+        })
+        .collect();
+    if shown.is_empty() {
+        return String::new();
+    }
+    format!("   same after binding {}", shown.join(", "))
+}
+
 /// Prints a session without saying it: its steps, to whom it sends, and how long
 /// it took.
-pub(super) fn say_what_would_be_said(dialogue: &Dialogue, json: bool) {
-    let mut out = format!("session {}: {}\n", dialogue.session, summary(dialogue));
+pub(super) fn say_what_would_be_said(dialogue: &Dialogue, rewritten: &Rewritten, options: &Replay) {
+    let json = options.json;
+    let summary = summary(dialogue, rewritten, options);
+    let mut out = format!("session {}: {summary}\n", dialogue.session);
     for (index, group) in groups(dialogue).iter().enumerate() {
         for exchange in group.exchanges {
-            let said = shown_said(Some(&exchange.said));
+            let said = match rewritten.instead_of(exchange) {
+                Some(octets) => shown_instead(&exchange.said, octets),
+                None => shown_said(&exchange.said),
+            };
             if json {
                 print_line(&Line {
                     schema: 1,
@@ -121,6 +190,7 @@ pub(super) fn say_what_would_be_said(dialogue: &Dialogue, json: bool) {
                     want: wanted(exchange.answers.first()),
                     got: None,
                     differences: &[],
+                    bound: &[],
                 });
             } else {
                 let (step, n) = (index + 1, exchange.n);
@@ -133,14 +203,14 @@ pub(super) fn say_what_would_be_said(dialogue: &Dialogue, json: bool) {
     }
 }
 
-fn summary(dialogue: &Dialogue) -> String {
+fn summary(dialogue: &Dialogue, rewritten: &Rewritten, options: &Replay) -> String {
     let content = |exchange: &&Exchange| matches!(exchange.said, Said::Content { .. });
     let messages = dialogue.exchanges.iter().filter(content).count();
     let recipients: Vec<String> = dialogue
         .exchanges
         .iter()
         .filter(|exchange| exchange.said.verb() == Some(&Verb::Rcpt))
-        .map(|exchange| recipient(&exchange.said))
+        .map(|exchange| recipient(exchange, rewritten))
         .collect();
     let to = if recipients.is_empty() {
         "nobody".to_owned()
@@ -152,25 +222,68 @@ fn summary(dialogue: &Dialogue) -> String {
     let took = ended
         .or(last)
         .map_or(Duration::ZERO, |end| end - dialogue.at);
+    let mut anew: Vec<&str> = Vec::new();
+    for what in &options.refresh {
+        anew.push(match what {
+            Refresh::Date => "Date",
+            Refresh::Msgid => "Message-ID",
+        });
+    }
+    let anew = if anew.is_empty() {
+        String::new()
+    } else {
+        format!("; made anew: {}", anew.join(", "))
+    };
     format!(
-        "messages: {messages}, recipients: {to}; it took {:.3} s",
+        "messages: {messages}, recipients: {to}; it took {:.3} s{anew}",
         took.as_secs_f64()
     )
 }
 
-/// What follows `RCPT TO:`.
-fn recipient(said: &Said) -> String {
-    let line = shown_said(Some(said));
-    let path = line.split_once(':').map_or("", |(_, path)| path.trim());
-    path.to_owned()
+/// What follows `RCPT TO:`, and what it becomes.
+fn recipient(exchange: &Exchange, rewritten: &Rewritten) -> String {
+    let path = |line: &str| {
+        let path = line.split_once(':').map_or("", |(_, path)| path.trim());
+        path.to_owned()
+    };
+    let recorded = path(&shown_said(&exchange.said));
+    match rewritten.instead_of(exchange) {
+        Some(line) => format!("{} (not {recorded})", path(&excerpt(line, 60))),
+        None => recorded,
+    }
 }
 
-fn shown_said(said: Option<&Said>) -> String {
+/// What is said in place of what was recorded.
+fn shown_instead(said: &Said, octets: &[u8]) -> String {
     match said {
-        None => "(connects)".into(),
-        Some(Said::Command { line, .. } | Said::Sasl { line, .. }) => excerpt(line, 60),
-        Some(Said::Content { wire, .. }) => format!("({} octets of mail data)", wire.len()),
-        Some(Said::Raw { octets, why }) => format!("({octets} raw octets: {why})"),
+        Said::Content { .. } => format!("({} octets of mail data, rewritten)", octets.len()),
+        _ => excerpt(octets, 60),
+    }
+}
+
+fn shown_step(step: &Step<'_>) -> String {
+    match step.said {
+        Some(said) => shown_said(said),
+        None if step.number == 0 => "(connects)".into(),
+        None => "(the connection)".into(),
+    }
+}
+
+fn shown_said(said: &Said) -> String {
+    match said {
+        // Recorded or not, no secret is printed.
+        Said::Command {
+            verb: Verb::Auth,
+            line,
+            ..
+        } => {
+            let mechanism = auth_mechanism(line).unwrap_or_default();
+            format!("AUTH {} (anew)", escape(mechanism.as_bytes()))
+        }
+        Said::Sasl { .. } => "(a line of AUTH)".into(),
+        Said::Command { line, .. } => excerpt(line, 60),
+        Said::Content { wire, .. } => format!("({} octets of mail data)", wire.len()),
+        Said::Raw { octets, why } => format!("({octets} raw octets: {why})"),
     }
 }
 
