@@ -218,7 +218,10 @@ fn recipients_are_rewritten_and_nothing_else() {
         "text",
     ];
     let ended = replayed(&recorded(ENVELOPE), &live(&now), &map);
-    assert_eq!(ended.status(), Some(0), "{}", ended.stdout());
+    let shown = ended.stdout();
+    assert_eq!(ended.status(), Some(0), "{shown}");
+    assert!(shown.contains("C  RCPT TO:<mx@sink.test>"), "{shown}");
+    assert!(!shown.contains("C  RCPT TO:<two"), "{shown}");
     // It can be looked at first.
     let dir = scratch();
     let file = recording(dir.path(), &[&recorded(ENVELOPE)]);

@@ -197,8 +197,22 @@ impl Bindings {
     fn same_piece(&self, want: &str, got: &str) -> bool {
         match self.stands_for(want) {
             Some((name, bound)) => name.fold(got) == bound || (name.may_stay() && want == got),
-            None => want == got,
+            None => self
+                .renamed_inside(want)
+                .map_or(want == got, |now| now == got),
         }
+    }
+
+    /// A user's value may be a part of a token only.
+    fn renamed_inside(&self, want: &str) -> Option<String> {
+        let users = self
+            .tables
+            .iter()
+            .filter(|(name, _)| matches!(name, Name::User(_)));
+        let mut values = users.flat_map(|(_, table)| &table.live);
+        let (before, now) =
+            values.find(|(before, _)| before.len() >= TELLING && want.contains(*before))?;
+        Some(want.replace(before, now))
     }
 
     /// What a recorded token is bound to.
@@ -380,6 +394,15 @@ mod tests {
         assert_eq!(bindings.text(&want, &got), None);
         let (_, found) = bindings.reply(Some(&quit()), &want, &reply("250 ticket three\r\n"));
         assert_eq!(found[0].want, "ticket=two2");
+        // Part of what would be a token without it.
+        let mut bindings = Bindings::new(vec!["n=node-*".parse().unwrap()]);
+        let (want, got) = (
+            reply("250 node-alpha1 ok\r\n"),
+            reply("250 node-beta2 ok\r\n"),
+        );
+        bindings.reply(Some(&quit()), &want, &got);
+        assert_eq!(bindings.text(&want, &got), None);
+        assert!(bindings.text(&want, &want).is_some());
     }
 
     /// Ids of one message each, and where a later reply names which.

@@ -75,7 +75,7 @@ impl fmt::Display for Name {
 }
 
 /// Where a value stands, said by a user: `NAME=BEFORE*AFTER`. The star is a run of
-/// letters, digits and `. _ - @ : + / % =` between the two texts.
+/// letters, digits and `. _ - @ : + / %` between the two texts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern {
     name: String,
@@ -132,7 +132,10 @@ impl Pattern {
             let run = from.find(|c| !in_token(c)).unwrap_or(from.len());
             // What follows may be made of the same characters.
             let end = match self.after.as_str() {
-                "" => Some(run),
+                // A full stop after it is none of its own.
+                "" => from
+                    .get(..run)
+                    .map(|run| run.trim_end_matches(|c: char| !c.is_alphanumeric()).len()),
                 after => from
                     .find(after)
                     .filter(|&end| end <= run)
@@ -149,7 +152,7 @@ impl Pattern {
 
 /// Part of a token: of a name, an address, an id.
 fn in_token(c: char) -> bool {
-    c.is_alphanumeric() || matches!(c, '.' | '_' | '-' | '@' | ':' | '+' | '/' | '%' | '=')
+    c.is_alphanumeric() || matches!(c, '.' | '_' | '-' | '@' | ':' | '+' | '/' | '%')
 }
 
 /// The values in a reply, by the place where it stands; no `said` is the greeting.
@@ -241,9 +244,7 @@ pub(super) fn pieces(text: &str) -> Vec<&str> {
             begun
         };
         let (gap, from) = rest.split_at_checked(begun).unwrap_or((rest, ""));
-        let run = from
-            .find(|c| !in_token(c) || c == '=')
-            .unwrap_or(from.len());
+        let run = from.find(|c| !in_token(c)).unwrap_or(from.len());
         let (token, after) = from.split_at_checked(run).unwrap_or((from, ""));
         let whole = if is_address(token) {
             token.len()
@@ -398,6 +399,7 @@ mod tests {
             ["one", "three"]
         );
         assert_eq!(values("t=* - gsmtp", "OK 17 ab.cd - gsmtp"), ["ab.cd"]);
+        assert_eq!(values("t=ticket *", "ticket a-1."), ["a-1"]);
         assert_eq!(values("t=(*)", "() (\u{fc}) ("), ["\u{fc}"]);
         for wrong in ["t", "t=x", "=x*", "t=*", "t=a*b*", "a b=x*"] {
             assert_eq!(wrong.parse::<Pattern>(), Err(NotAPattern), "{wrong}");

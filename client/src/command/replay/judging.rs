@@ -33,6 +33,7 @@ impl Player<'_> {
             number: self.step,
             n: exchange.map_or(0, |exchange| exchange.n),
             said,
+            instead: exchange.and_then(|exchange| self.rewritten.instead_of(exchange)),
             want,
             got: Ok(heard),
             differences: judged.differences,
@@ -40,7 +41,8 @@ impl Player<'_> {
         });
     }
 
-    fn stop_at(&mut self, differences: &[Difference]) {
+    /// The first difference that fails may be the end.
+    pub(super) fn stop_at(&mut self, differences: &[Difference]) {
         let failed = differences.iter().any(|one| one.level == Level::Fail);
         if failed && self.options.on_mismatch == OnMismatch::Stop {
             self.course = Course::Stopped;
@@ -63,6 +65,7 @@ impl Player<'_> {
         Ok(Next::Stop)
     }
 
+    /// Nothing was answered, and this is why.
     pub(super) fn unanswered(
         &mut self,
         exchange: Option<&Exchange>,
@@ -81,6 +84,7 @@ impl Player<'_> {
             number: self.step,
             n: exchange.map_or(0, |exchange| exchange.n),
             said: exchange.map(|exchange| &exchange.said),
+            instead: exchange.and_then(|exchange| self.rewritten.instead_of(exchange)),
             want,
             got: Err(why),
             differences,
@@ -96,6 +100,7 @@ impl Player<'_> {
             number: self.step,
             n,
             said: None,
+            instead: None,
             want: None,
             got: Err(got),
             differences,

@@ -310,6 +310,9 @@ impl<'a> Player<'a> {
             }
             _ => {}
         }
+        if self.was_stopped() {
+            return Ok(Next::Stop);
+        }
         Ok(match safety(&exchange.said, want, reply) {
             Safety::GoOn => Next::On,
             Safety::Reset if self.may_continue(exchange, want, reply) => Next::On,
@@ -375,11 +378,13 @@ impl<'a> Player<'a> {
         self.handshakes += 1;
         if let Some(want) = want.filter(|want| want.ok) {
             let differences = compare_tls(want, version, &facts.verify);
+            self.stop_at(&differences);
             if !differences.is_empty() {
                 self.report.step(&Step {
                     number: self.step,
                     n: want.n,
                     said: None,
+                    instead: None,
                     want: None,
                     got: Err("TLS"),
                     differences,

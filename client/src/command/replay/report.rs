@@ -25,6 +25,8 @@ pub(super) struct Step<'a> {
     pub(super) n: u64,
     /// What was said; nothing before the greeting and at the end.
     pub(super) said: Option<&'a Said>,
+    /// What was said in its place, if it was rewritten.
+    pub(super) instead: Option<&'a [u8]>,
     /// What was answered when it was recorded.
     pub(super) want: Option<&'a Answer>,
     /// What was answered now, or why nothing was.
@@ -263,7 +265,9 @@ fn shown_instead(said: &Said, octets: &[u8]) -> String {
 
 fn shown_step(step: &Step<'_>) -> String {
     match step.said {
-        Some(said) => shown_said(said),
+        Some(said) => step
+            .instead
+            .map_or_else(|| shown_said(said), |octets| shown_instead(said, octets)),
         None if step.number == 0 => "(connects)".into(),
         None => "(the connection)".into(),
     }
