@@ -99,8 +99,14 @@ fn the_last_reply_to_auth_is_compared() {
     assert!(shown.contains("FAIL code: 235 > 535"), "{shown}");
     // The recorded client gave up: so do we, without a word of what it knew.
     let given_up = "C: AUTH LOGIN\nS: 334 VXNlcm5hbWU6\nC: *\nS: 501 5.7.0 cancelled\n";
-    let ended = logged_in(given_up, given_up, "secret");
+    let dir = scratch();
+    let server = Scripted::start(&[&live(given_up)]);
+    let file = recording(dir.path(), &[&recorded(given_up)]);
+    let ended = with_password(&file, &server.address.to_string(), "secret");
     assert_eq!(ended.status(), Some(0), "{}", ended.stdout());
+    // A star is anything to the script.
+    let said = &server.must_have_served(1)[0].said;
+    assert!(said.ends_with(b"AUTH LOGIN\r\n*\r\nQUIT\r\n"), "{said:?}");
     // A server that says yes before it has proven that it knows the password.
     let said = format!("C: AUTH SCRAM-SHA-256 ********\nS: 334 x\nC: ********\n{YES}");
     let ended = logged_in(&said, &format!("C: AUTH SCRAM-SHA-256 *\n{YES}"), "secret");
