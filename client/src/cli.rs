@@ -246,6 +246,12 @@ pub struct Replay {
     /// The file whose first line is the password (or the token)
     #[arg(long, value_name = "FILE", requires = "auth_user")]
     pub auth_password_file: Option<PathBuf>,
+    /// Trust the certificates of this file too, PEM
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// The name the server's certificate should have [default: the host of TARGET]
+    #[arg(long, value_name = "NAME")]
+    pub tls_name: Option<String>,
     /// How fast: asap, recorded, or x2 for twice as fast
     #[arg(long, default_value = "asap", value_name = "PACE")]
     pub pace: Pace,
@@ -293,6 +299,13 @@ pub struct Replay {
     /// From which level on a difference makes the exit status 1
     #[arg(long, value_enum, default_value_t = FailOn::Fail)]
     pub fail_on: FailOn,
+}
+
+impl Replay {
+    /// The name the server's certificate should have.
+    pub fn tls_name(&self) -> &str {
+        self.tls_name.as_deref().unwrap_or(&self.target.host)
+    }
 }
 
 /// What of the replies must be the same.

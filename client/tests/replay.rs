@@ -435,6 +435,15 @@ fn starttls_is_performed_anew_and_must_not_get_worse() {
         shown.contains("FAIL tls: certificate: ok > invalid peer"),
         "{shown}"
     );
+    // It verifies where we are told what to trust.
+    let ca = support::file(dir.path(), "ca.pem", &minted.certificate);
+    let server = Scripted::start_tls(&[IN_TLS], &minted);
+    let options = ["--ca", text(&ca), "--tls-name", "mx.test"];
+    let ended = replay(&file, &server, &options);
+    server.must_have_served(1);
+    assert_eq!(ended.status(), Some(0), "{}", ended.stdout());
+    let ended = replay(&file, &server, &["--ca", text(&file)]);
+    assert_eq!(ended.status(), Some(2), "{}", ended.stdout());
     // What did not verify then need not now.
     let text = std::fs::read_to_string(&file).unwrap();
     let text = text.replace("\"verify\":\"ok\"", "\"verify\":\"no\"");

@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::{Context as _, anyhow, ensure};
 use driver::sasl::client::{Context, Credentials, Exchange as Sasl, Proof, Step};
 use driver::sasl::message::decode_challenge;
-use driver::sasl::{ClearText, Mechanism, Needs, Plus, Transfer, find};
+use driver::sasl::{Channel, ClearText, Mechanism, Needs, Plus, Transfer, find};
 use driver::talk::Broken;
 use shared::command::{Secret, Verb, auth_mechanism};
 use shared::recording::{Dialogue, Exchange, Said};
@@ -109,6 +109,35 @@ fn had_initial(said: &Said) -> bool {
         > 2
 }
 
+/// To whom the password might be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// To this machine.
+    Loopback,
+    /// To the server whose certificate this is.
+    Verified,
+    /// To whoever answers.
+    Unverified,
+}
+
+impl Way {
+    /// Why this mechanism must not be used.
+    fn forbids(self, mechanism: &Mechanism, channel: &Channel) -> Option<&'static str> {
+        let clear_text = match self {
+            Self::Loopback => ClearText::Anywhere,
+            Self::Verified | Self::Unverified => ClearText::InTls,
+        };
+        let shows = mechanism.transfer == Transfer::ClearText;
+        if !mechanism.fits(channel, clear_text) {
+            Some("not said: this mechanism is not for such a connection")
+        } else if shows && self == Self::Unverified {
+            Some("not said: it shows the password, and the certificate does not verify (see --ca)")
+        } else {
+            None
+        }
+    }
+}
+
 /// The recorded client gave up.
 fn was_cancelled(group: &[Exchange]) -> bool {
     let last = group.last().map(|last| &last.said);
@@ -158,16 +187,16 @@ impl Player<'_> {
         if let (Needs::Token, Proof::Password(secret)) = (mechanism.needs, &credentials.proof) {
             credentials.proof = Proof::Token(secret.clone());
         }
-        let stream = self.talk.stream();
-        let channel = stream.channel();
-        let lab = self.is_loopback();
-        let clear_text = if lab {
-            ClearText::Anywhere
+        let channel = self.talk.stream().channel();
+        let way = if self.is_loopback() {
+            Way::Loopback
+        } else if self.verified {
+            Way::Verified
         } else {
-            ClearText::InTls
+            Way::Unverified
         };
-        if !mechanism.fits(&channel, clear_text) {
-            return Err("not said: it is not safe over this connection".into());
+        if let Some(why) = way.forbids(mechanism, &channel) {
+            return Err(why.into());
         }
         let target = &self.options.target;
         let context = Context {
@@ -226,5 +255,26 @@ impl Player<'_> {
             level: Level::Fail,
         });
         self.judge(group.first(), want, heard, more);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_shown_to_nobody_unknown() {
+        let forbids = |way: Way, name: &str, channel: &Channel| {
+            let mechanism = find(name).unwrap();
+            way.forbids(mechanism, channel).is_some()
+        };
+        for name in ["PLAIN", "LOGIN", "XOAUTH2", "OAUTHBEARER"] {
+            assert!(!forbids(Way::Loopback, name, &Channel::Clear));
+            assert!(forbids(Way::Verified, name, &Channel::Clear));
+            assert!(!forbids(Way::Verified, name, &Channel::Tls));
+            assert!(forbids(Way::Unverified, name, &Channel::Tls), "{name}");
+        }
+        assert!(!forbids(Way::Unverified, "SCRAM-SHA-256", &Channel::Clear));
+        assert!(forbids(Way::Verified, "SCRAM-SHA-256-PLUS", &Channel::Tls));
     }
 }

@@ -19,6 +19,7 @@ use driver::journal::{self, Durability, Journal};
 use driver::sasl::client::Credentials;
 use driver::stream::Stream;
 use driver::talk::{Broken, Talk};
+use driver::tls::{self, Verify};
 use shared::recording::{Dialogue, OpenFacts};
 use shared::replay::{Matching, Rules, Shape, StatusRule};
 
@@ -36,6 +37,7 @@ use crate::screen;
 pub async fn run(options: Replay) -> Result<Status, Failure> {
     let recording = load(&options.file)?;
     let credentials = auth::credentials(&options)?;
+    trust(&options).map_err(Failure::with(Status::Usage))?;
     let dialogues = usable::sessions(&recording, &options, credentials.is_some())?;
     let clock = Clock::start();
     let mut sessions = Vec::with_capacity(dialogues.len());
@@ -86,6 +88,17 @@ pub async fn run(options: Replay) -> Result<Status, Failure> {
             .map_err(Failure::with(Status::Output))?;
     }
     verdict(&options, report.is_same(), replayed)
+}
+
+/// What is wrong with the options of TLS is found before anything is said.
+fn trust(options: &Replay) -> anyhow::Result<()> {
+    if options.ca.is_some() {
+        tls::Client::new(Verify::Noted, options.ca.as_deref())?;
+    }
+    if let Some(name) = &options.tls_name {
+        tls::server_name(name)?;
+    }
+    Ok(())
 }
 
 /// What all sessions are replayed with.

@@ -32,6 +32,8 @@ pub(super) struct Player<'a> {
     pub(super) offered: Offered,
     pub(super) step: usize,
     handshakes: usize,
+    /// The certificate of this TLS session verifies.
+    pub(super) verified: bool,
     /// Lines of the recording up to here were said.
     pub(super) said: usize,
     /// When the recorded client had its last reply.
@@ -89,6 +91,7 @@ impl<'a> Player<'a> {
             offered: Offered::default(),
             step: 0,
             handshakes: 0,
+            verified: false,
             said: 0,
             recorded_at: dialogue.at,
             ended: None,
@@ -361,12 +364,14 @@ impl<'a> Player<'a> {
     async fn handshake(&mut self) -> Result<(), Broken> {
         let failed =
             |error: anyhow::Error| Broken::Handshake(io::Error::other(format!("{error:#}")));
-        let client = tls::Client::new(Verify::Noted, None).map_err(failed)?;
-        let name = tls::server_name(&self.options.target.host).map_err(failed)?;
+        let ca = self.options.ca.as_deref();
+        let client = tls::Client::new(Verify::Noted, ca).map_err(failed)?;
+        let name = tls::server_name(self.options.tls_name()).map_err(failed)?;
         let facts = self
             .talk
             .start_tls(&client, name, self.options.timeout)
             .await?;
+        self.verified = facts.verify == "ok";
         let version = facts.version.as_deref();
         self.report.note(&format!(
             "TLS {} {}, certificate: {}",
