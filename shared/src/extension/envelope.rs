@@ -4,8 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::{
-    ALL, Body, DeliverBy, EnvelopeError, EnvelopeId, Extension, Hold, HoldLimits, Notify, Offered,
-    OriginalRecipient, Priority, Return, Size, Submitter, ValueError,
+    ALL, Body, ByMode, DeliverBy, EnvelopeError, EnvelopeId, Extension, Hold, HoldLimits, Notify,
+    Offered, OriginalRecipient, Priority, Return, Size, Submitter, ValueError,
 };
 use crate::parameter::{Parameter, Parameters};
 
@@ -96,6 +96,12 @@ impl MailParameters {
             && size.octets() > limit
         {
             return Err(EnvelopeError::TooBig { limit });
+        }
+        if let (Some(by), Some(least)) = (self.by, offered.deliver_by_minimum())
+            && by.mode() == ByMode::Return
+            && u64::from(by.seconds().unsigned_abs()) < least
+        {
+            return Err(EnvelopeError::TooSoon { least });
         }
         let limits = offered.parameters("FUTURERELEASE").map(str::parse);
         if let (Some(hold), Some(Ok::<HoldLimits, _>(limits))) = (self.hold, limits)
@@ -314,6 +320,18 @@ mod tests {
                 .reply()
                 .to_string()
                 .starts_with("501 5.5.4 NOTIFY needs")
+        );
+    }
+
+    #[test]
+    fn nothing_is_returned_sooner_than_is_offered() {
+        let mail = |text| mail(text, &["DELIVERBY 60"]);
+        assert!(mail(" BY=60;R").is_ok());
+        assert!(mail(" BY=59;N").is_ok());
+        let error = mail(" BY=59;R").unwrap_err();
+        assert_eq!(
+            error.reply().to_string(),
+            "555 5.5.4 a message is returned after 60 seconds at least"
         );
     }
 

@@ -40,6 +40,12 @@ pub enum EnvelopeError {
         /// The limit that was offered.
         limit: u64,
     },
+    /// A message is to be returned sooner than is offered (RFC 2852 §4).
+    #[error("a message is returned after {least} seconds at least")]
+    TooSoon {
+        /// The least that was offered.
+        least: u64,
+    },
     /// A value for a parameter that takes none.
     #[error("{0} takes no value")]
     UnexpectedValue(&'static str),
@@ -63,7 +69,7 @@ impl EnvelopeError {
                 Reply::of(501, "5.5.4", text)
             }
             // RFC 5321 §4.1.1.11.
-            Self::NotOffered(_) => Reply::of(555, "5.5.4", text),
+            Self::NotOffered(_) | Self::TooSoon { .. } => Reply::of(555, "5.5.4", text),
             // RFC 1870 §6.1, with the code of RFC 3463 §3.4.
             Self::TooBig { .. } => Reply::of(552, "5.3.4", text),
             Self::Value(error) => error.reply(),

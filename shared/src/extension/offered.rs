@@ -42,6 +42,14 @@ impl Offered {
         Some(size.octets()).filter(|&octets| octets > 0)
     }
 
+    /// The min-by-time of RFC 2852 §3, in seconds: no message is returned sooner.
+    /// `None` if DELIVERBY is not offered or names none.
+    pub fn deliver_by_minimum(&self) -> Option<u64> {
+        let digits = self.parameters("DELIVERBY")?;
+        let sound = digits.len() <= 9 && digits.bytes().all(|octet| octet.is_ascii_digit());
+        digits.parse().ok().filter(|_| sound)
+    }
+
     /// The limits of RFC 9422; none if LIMITS is not offered. What cannot be
     /// understood of them is passed over, as RFC 9422 §3 asks of clients.
     pub fn limits(&self) -> AnnouncedLimits {
@@ -96,6 +104,21 @@ mod tests {
         assert_eq!(offered.auth_mechanisms(), ["PLAIN", "LOGIN", "CRAM-MD5"]);
         let limits = offered.limits();
         assert_eq!((limits.rcpt_max, limits.mail_max), (Some(100), None));
+    }
+
+    #[test]
+    fn a_minimum_of_deliver_by_is_a_number() {
+        for (line, minimum) in [
+            ("DELIVERBY", None),
+            ("DELIVERBY 60", Some(60)),
+            ("DELIVERBY 0", Some(0)),
+            ("DELIVERBY +60", None),
+            ("DELIVERBY soon", None),
+            ("DELIVERBY 1234567890", None),
+        ] {
+            let offered = Offered::parse([line]);
+            assert_eq!(offered.deliver_by_minimum(), minimum, "{line}");
+        }
     }
 
     #[test]
