@@ -106,7 +106,7 @@ impl Observer {
             );
             unit.deviations = deviations_of_line(&line, whole);
             self.mode = Mode::Undecided(Pending::Auth { mechanism });
-            self.await_reply(&unit, Step::Auth, 1, true);
+            self.await_reply(&unit, Step::Auth, true);
             unit
         } else {
             let heard = Command::parse(&line);
@@ -151,15 +151,12 @@ impl Observer {
         let step = Step::of(verb);
         if verb == &Verb::Bdat {
             match bdat_size(line) {
-                Some((0, last)) => {
-                    let replies = self.replies_to_content(last);
-                    self.await_reply(unit, Step::Bdat { last }, replies, false);
-                }
+                Some((0, last)) => self.await_reply(unit, Step::Bdat { last }, false),
                 Some((left, last)) => self.mode = Mode::Chunk { left, last },
-                None => self.await_reply(unit, step, 1, false),
+                None => self.await_reply(unit, step, false),
             }
         } else {
-            self.await_reply(unit, step, 1, verb.must_end_group());
+            self.await_reply(unit, step, verb.must_end_group());
             let pending = match verb {
                 Verb::Data => Pending::Data,
                 Verb::StartTls => Pending::StartTls,
@@ -172,18 +169,12 @@ impl Observer {
         }
     }
 
-    pub(super) fn await_reply(
-        &mut self,
-        unit: &Unit,
-        step: Step,
-        replies: usize,
-        ends_group: bool,
-    ) {
+    pub(super) fn await_reply(&mut self, unit: &Unit, step: Step, ends_group: bool) {
         self.awaited.push_back(Awaited {
             id: unit.id,
             at: unit.at,
             step,
-            replies,
+            left: None,
             ends_group,
         });
     }
@@ -196,10 +187,9 @@ impl Observer {
         if !self.greeted || (self.next_id == 1 && before_last_reply) {
             return Some(Deviation::TalkBeforeGreeting);
         }
-        let group_ended = self
-            .awaited
-            .back()
-            .is_some_and(|awaited| awaited.ends_group);
+        // Who answers each command before it hears the next one has none that waits.
+        let last = self.awaited.back();
+        let group_ended = last.map_or(self.group_ended, |awaited| awaited.ends_group);
         (before_last_reply && (!self.pipelining || group_ended))
             .then_some(Deviation::UnannouncedPipelining)
     }
@@ -219,8 +209,7 @@ impl Observer {
                 let kind = DOT_END;
                 let unit = self.unit(Client, 3, kind);
                 self.mode = Mode::Commands;
-                let replies = self.replies_to_content(true);
-                self.await_reply(&unit, Step::EndOfData, replies, false);
+                self.await_reply(&unit, Step::EndOfData, false);
                 Some(unit)
             }
         }
@@ -239,8 +228,7 @@ impl Observer {
         let unit = self.content_unit(length, kind);
         if end {
             self.mode = Mode::Commands;
-            let replies = self.replies_to_content(last);
-            self.await_reply(&unit, Step::Bdat { last }, replies, false);
+            self.await_reply(&unit, Step::Bdat { last }, false);
         } else {
             self.mode = Mode::Chunk { left, last };
         }
@@ -263,15 +251,6 @@ impl Observer {
             }
         }
         unit
-    }
-
-    /// RFC 2033 §4.2: LMTP answers the content once for each accepted recipient.
-    fn replies_to_content(&self, last: bool) -> usize {
-        if self.lmtp && last {
-            self.accepted_recipients.max(1)
-        } else {
-            1
-        }
     }
 
     /// Bytes between STARTTLS and the handshake.

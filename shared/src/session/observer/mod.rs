@@ -53,6 +53,8 @@ pub struct Observer {
     awaited: VecDeque<Awaited>,
     greeted: bool,
     last_reply_at: Option<Timestamp>,
+    /// What was answered last ended its group.
+    group_ended: bool,
     lmtp: bool,
     pipelining: bool,
     accepted_recipients: usize,
@@ -106,8 +108,10 @@ struct Awaited {
     id: UnitId,
     at: Timestamp,
     step: Step,
-    /// How many replies it gets: more than one only in LMTP (RFC 2033 §4.2).
-    replies: usize,
+    /// How many replies are to come, once the first one has: more than one only in
+    /// LMTP (RFC 2033 §4.2). Until then nobody knows: in a pipelined group the
+    /// content is sent before its recipients are answered.
+    left: Option<usize>,
     /// Nothing may follow it before its reply (RFC 2920 §3.1).
     ends_group: bool,
 }
@@ -140,6 +144,7 @@ impl Observer {
             awaited: VecDeque::new(),
             greeted: false,
             last_reply_at: None,
+            group_ended: false,
             lmtp: false,
             pipelining: false,
             accepted_recipients: 0,

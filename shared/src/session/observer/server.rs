@@ -159,21 +159,38 @@ impl Observer {
                 awaited: None,
             };
         }
+        let to_content = self.replies_to_content();
         let Some(front) = self.awaited.front_mut() else {
             return Answered {
                 answers: Answers::Nothing,
                 awaited: None,
             };
         };
+        let all = match front.step {
+            Step::EndOfData | Step::Bdat { last: true } => to_content,
+            _ => 1,
+        };
+        let left = front.left.unwrap_or(all).saturating_sub(1);
+        front.left = Some(left);
         let awaited = *front;
-        front.replies = front.replies.saturating_sub(1);
         // A 421 closes the session: no further replies of a group follow.
-        if front.replies == 0 || code.number() == 421 {
+        if left == 0 || code.number() == 421 {
             self.awaited.pop_front();
+            self.group_ended = awaited.ends_group;
         }
         Answered {
             answers: Answers::Unit(awaited.id),
             awaited: Some(awaited),
+        }
+    }
+
+    /// RFC 2033 §4.2: LMTP answers the content once for each accepted recipient. They
+    /// are known when all that came before the content has been answered.
+    fn replies_to_content(&self) -> usize {
+        if self.lmtp {
+            self.accepted_recipients.max(1)
+        } else {
+            1
         }
     }
 
@@ -188,7 +205,7 @@ impl Observer {
             return self.unasked(code, answered.answers);
         };
         // The last reply to the content settles it: RFC 2033 §4.2.
-        if awaited.replies > 1 && code.number() != 421 {
+        if awaited.left != Some(0) && code.number() != 421 {
             return None;
         }
         let outcome = Outcome::of(code);
