@@ -9,14 +9,17 @@
 //! S: 220 …                                                how each dialogue begins
 //! ## what this dialogue shows
 //! C: NOOP {a*100}                                         `a`, a hundred times
+//! C: MAIL FROM:<a@c.test> HOLDUNTIL={+60s}                a minute from now
 //! S: 250 2.0.0 …                                          `…`: whatever ends the line
 //! S: 250-…                                                one such line, or more
+//! -- at once                                              see `Turn::AtOnce`
 //! -- close                                                the server has closed
 //! = content Hi\r\n                                        what came of the last message
 //! = messages 1                                            how many were kept
 //! ```
 //!
-//! Lines of the client with no reply between them are one group, sent at once.
+//! Lines of the client with no reply between them are one group, sent at once. A word
+//! of the options may have escapes, such as `\x20`.
 //! `{users}` in the options is a file with the password of anna, which is `tea`.
 #![allow(
     clippy::unwrap_used,
@@ -26,6 +29,8 @@
     reason = "a test may fail"
 )]
 
+#[path = "conformance/client.rs"]
+mod client;
 #[path = "conformance/document.rs"]
 mod document;
 #[path = "conformance/file.rs"]
@@ -41,8 +46,8 @@ use file::File;
 
 /// Each has a test below.
 const FOLDERS: &[&str] = &[
-    "rfc1870", "rfc2033", "rfc2920", "rfc3030", "rfc3207", "rfc3461", "rfc4954", "rfc5321",
-    "rfc6152", "rfc6531", "rfc8689", "rfc9422",
+    "rfc1870", "rfc2033", "rfc2852", "rfc2920", "rfc3030", "rfc3207", "rfc3461", "rfc4865",
+    "rfc4954", "rfc5321", "rfc6152", "rfc6531", "rfc6710", "rfc8689", "rfc9422",
 ];
 
 /// Plays all dialogues of a folder, and tells of all that fail.
@@ -73,6 +78,11 @@ fn lmtp() {
 }
 
 #[test]
+fn deliver_by() {
+    folder("rfc2852");
+}
+
+#[test]
 fn pipelining() {
     folder("rfc2920");
 }
@@ -93,6 +103,11 @@ fn dsn() {
 }
 
 #[test]
+fn future_release() {
+    folder("rfc4865");
+}
+
+#[test]
 fn auth() {
     folder("rfc4954");
 }
@@ -110,6 +125,11 @@ fn eight_bit_mime() {
 #[test]
 fn smtputf8() {
     folder("rfc6531");
+}
+
+#[test]
+fn priority() {
+    folder("rfc6710");
 }
 
 #[test]

@@ -18,6 +18,16 @@ This table is checked by that test, which prints what it has to be.
 |---|---|---|---|
 ";
 
+const CLIENTS: &str = "
+A client hears each of them, too (`ClientSession`), cut in the same ways: it must hear the same at
+every split, and take each reply for the answer to what the server answered with it.
+
+What they demand of a client, at every split; `shared/tests/client.rs` plays these:
+
+| file in `shared/tests/transcripts/client` | sections | about | dialogues |
+|---|---|---|---|
+";
+
 const FOOT: &str = "
 Every command at every stage of a session (RFC 5321 §4.1.4) is a table in
 `server/tests/conformance/order.rs`. Exchanges of AUTH in which the server says something random
@@ -42,7 +52,24 @@ fn document() -> String {
         }
     }
     let _ = writeln!(text, "\n{total} dialogues.");
-    text + FOOT
+    text + CLIENTS + &of_clients() + FOOT
+}
+
+fn of_clients() -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/tests/transcripts/client");
+    let entries = std::fs::read_dir(folder).unwrap();
+    let rows: BTreeSet<String> = entries
+        .map(|entry| {
+            let entry = entry.unwrap();
+            let text = std::fs::read_to_string(entry.path()).unwrap();
+            let about = text.lines().next().and_then(|line| line.strip_prefix("# "));
+            let (sections, about) = about.unwrap().split_once(": ").unwrap();
+            let (name, count) = (entry.file_name(), text.matches("\n## ").count());
+            let name = name.to_str().unwrap();
+            format!("| `{name}` | {sections} | {about} | {count} |\n")
+        })
+        .collect();
+    rows.into_iter().collect()
 }
 
 #[test]

@@ -2,7 +2,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use driver::clock::Clock;
 use shared::direction::Direction::{Client, Server};
 use shared::recording::{Line, Transcript};
 
@@ -29,8 +31,11 @@ pub(crate) struct Dialogue {
 /// What happens next.
 #[derive(Debug)]
 pub(crate) enum Turn {
-    /// The client says this at once.
+    /// The client says this.
     Client(Vec<u8>),
+    /// What the client says next comes in one read at its line ends: where the
+    /// server must not have answered a line before it sees the next one.
+    AtOnce,
     /// The server answers with these lines; see [`crate`] for `…`.
     Server(Vec<String>),
     /// The TLS handshake; at the beginning: TLS from the first octet.
@@ -103,6 +108,7 @@ impl Dialogue {
                     }
                 }
                 Line::Event(event) if event == "tls" => turns.push(Turn::Tls),
+                Line::Event(event) if event == "at once" => turns.push(Turn::AtOnce),
                 Line::Event(event) if event == "close" => turns.push(Turn::Close),
                 Line::Fact(fact) => turns.push(Turn::of_fact(fact, what)),
                 Line::Comment(_) | Line::Blank => {}
@@ -135,18 +141,18 @@ impl Turn {
     }
 }
 
-/// Undoes `{text*count}`.
+/// Undoes `{text*count}` and `{+seconds}`.
 fn expand(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('{') {
         let found = after.split_once('}').and_then(|(inside, after)| {
-            let (text, count) = inside.rsplit_once('*')?;
-            Some((text, count.parse::<usize>().ok()?, after))
+            let expanded = repeated(inside).or_else(|| time_to_come(inside))?;
+            Some((expanded, after))
         });
         out += before;
-        rest = if let Some((text, count, after)) = found {
-            out += &text.repeat(count);
+        rest = if let Some((expanded, after)) = found {
+            out += &expanded;
             after
         } else {
             out.push('{');
@@ -154,4 +160,14 @@ fn expand(text: &str) -> String {
         };
     }
     out + rest
+}
+
+fn repeated(inside: &str) -> Option<String> {
+    let (text, count) = inside.rsplit_once('*')?;
+    Some(text.repeat(count.parse().ok()?))
+}
+
+fn time_to_come(inside: &str) -> Option<String> {
+    let seconds = inside.strip_prefix('+')?.strip_suffix('s')?.parse().ok()?;
+    Some((Clock::start().now() + Duration::from_secs(seconds)).to_string())
 }

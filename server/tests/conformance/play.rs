@@ -15,9 +15,11 @@ use helo_server::policy::{Served, SessionPolicy};
 use helo_server::settings::{Settings, Site};
 use shared::codec::Limits;
 use shared::command::Verb;
+use shared::escape::unescape;
 use shared::session::{Asked, ServerOutput, ServerSession};
 use tokio::runtime::{Builder, Runtime};
 
+use crate::client::{Played, Said};
 use crate::file::{Dialogue, Turn};
 
 /// What every server is told; files add to it.
@@ -26,7 +28,7 @@ const OPTIONS: &str = "helo-server run --hostname mx.test --local-domain local.t
 
 /// A dialogue with more octets of the client is not cut at every one of them, but
 /// next to every line end only: time grows with their square.
-const CUT_EVERYWHERE: usize = 2500;
+pub(crate) const CUT_EVERYWHERE: usize = 2500;
 
 /// A server with the options of a file.
 pub(crate) struct Server {
@@ -35,9 +37,9 @@ pub(crate) struct Server {
     runtime: Runtime,
 }
 
-/// Where the octets of the client are cut.
+/// Where the octets of one side are cut.
 #[derive(Clone, Copy, Debug)]
-enum Cut {
+pub(crate) enum Cut {
     Nowhere,
     Everywhere,
     At(usize),
@@ -54,6 +56,7 @@ struct Session<'a> {
     content: Vec<u8>,
     handshake_due: bool,
     closed: bool,
+    played: Played,
 }
 
 impl Server {
@@ -63,6 +66,7 @@ impl Server {
         users.write_all(b"anna:tea\n").unwrap();
         let options = options.replace("{users}", users.path().to_str().unwrap());
         let words = OPTIONS.split_whitespace().chain(options.split_whitespace());
+        let words = words.map(|word| String::from_utf8(unescape(word).unwrap()).unwrap());
         let Ok(Cli {
             command: Command::Run(run),
             ..
@@ -77,42 +81,67 @@ impl Server {
         }
     }
 
-    /// Plays it whole, an octet at a time, and in two pieces cut at every place.
+    /// Plays it whole, an octet at a time, and in two pieces cut at every place; then a
+    /// client hears what was said.
     pub(crate) fn play_every_way(&self, dialogue: &Dialogue) -> Result<(), String> {
-        self.play(dialogue, Cut::Nowhere)?;
+        let played = self.play(dialogue, Cut::Nowhere)?;
         self.play(dialogue, Cut::Everywhere)?;
         for place in places(dialogue) {
             self.play(dialogue, Cut::At(place))?;
         }
-        Ok(())
+        played.is_understood_every_way()
     }
 
-    fn play(&self, dialogue: &Dialogue, cut: Cut) -> Result<(), String> {
+    fn play(&self, dialogue: &Dialogue, cut: Cut) -> Result<Played, String> {
         let implicit = matches!(dialogue.turns.first(), Some(Turn::Tls));
         let mut session = Session::new(self, implicit);
         let mut start = 0;
-        session.pump();
+        let mut at_once = false;
+        if !matches!(dialogue.turns.first(), Some(Turn::Client(_))) {
+            session.pump();
+        }
         for (at, turn) in dialogue.turns.iter().enumerate() {
             if at == 0 && implicit {
                 continue;
             }
             if let Turn::Client(bytes) = turn {
+                let cut = if std::mem::take(&mut at_once) {
+                    cut.not_at_line_ends(bytes, start)
+                } else {
+                    cut
+                };
+                session.played.said.push(Said::Client(bytes.clone()));
                 for piece in cut.pieces(bytes, start) {
                     session.receive(piece);
                 }
                 start += bytes.len();
+            } else if matches!(turn, Turn::AtOnce) {
+                at_once = true;
             } else {
                 let checked = session.check(turn);
                 checked.map_err(|what| format!("turn {at}, {cut:?}: {what}"))?;
             }
         }
-        session.check_end()
+        session.check_end()?;
+        Ok(session.played)
     }
 }
 
 impl Cut {
+    /// The same, but that no line is read without the beginning of the next one.
+    fn not_at_line_ends(self, bytes: &[u8], start: usize) -> Self {
+        match self {
+            Self::At(place)
+                if !bytes[..place.saturating_sub(start).min(bytes.len())].ends_with(b"\n") =>
+            {
+                self
+            }
+            _ => Self::Nowhere,
+        }
+    }
+
     /// The pieces of what begins so many octets after the first of all.
-    fn pieces(self, bytes: &[u8], start: usize) -> Vec<&[u8]> {
+    pub(crate) fn pieces(self, bytes: &[u8], start: usize) -> Vec<&[u8]> {
         match self {
             Self::At(place) if start < place && place < start + bytes.len() => {
                 let (before, after) = bytes.split_at(place - start);
@@ -167,6 +196,7 @@ impl<'a> Session<'a> {
             content: Vec::new(),
             handshake_due: false,
             closed: false,
+            played: Played::default(),
         };
         if implicit_tls {
             made.wire = made.wire.inside_tls();
@@ -195,7 +225,7 @@ impl<'a> Session<'a> {
     fn pump(&mut self) {
         while let Some(output) = self.wire.poll() {
             match output {
-                ServerOutput::Record(_) => {}
+                ServerOutput::Record(unit) => self.played.units.push(unit),
                 ServerOutput::Content(bytes) => {
                     self.coming.extend_from_slice(&bytes);
                     self.server.runtime.block_on(self.policy.content(bytes));
@@ -233,9 +263,11 @@ impl<'a> Session<'a> {
 
     fn check(&mut self, turn: &Turn) -> Result<(), String> {
         match turn {
-            Turn::Client(_) => Ok(()),
+            Turn::Client(_) | Turn::AtOnce => Ok(()),
             Turn::Server(expected) => {
-                let sent = String::from_utf8(std::mem::take(&mut self.sent)).unwrap();
+                let sent = std::mem::take(&mut self.sent);
+                self.played.said.push(Said::Server(sent.clone()));
+                let sent = String::from_utf8(sent).unwrap();
                 let lines: Vec<&str> = sent.split_inclusive('\n').collect();
                 let fits = fits(expected, &lines);
                 fits.then_some(()).ok_or_else(|| {
@@ -248,6 +280,7 @@ impl<'a> Session<'a> {
             }
             Turn::Tls if !std::mem::take(&mut self.handshake_due) => Err("no handshake".into()),
             Turn::Tls => {
+                self.played.said.push(Said::Tls);
                 self.enter_tls();
                 self.wire.tls_ready(self.server.clock.now());
                 self.pump();
