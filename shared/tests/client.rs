@@ -26,6 +26,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use helo_shared::codec::Limits;
+use helo_shared::deviation::Deviation;
 use helo_shared::direction::Direction;
 use helo_shared::escape::escape_line;
 use helo_shared::recording::{Line, Transcript};
@@ -95,7 +96,7 @@ impl Dialogue {
                     _ => panic!("{title}: nothing to hear before: {fact}"),
                 },
                 Line::Comment(_) | Line::Blank => {}
-                other => panic!("{title}: {other:?} means nothing here"),
+                Line::Event(event) => panic!("{title}: {event} means nothing here"),
             }
         }
         Self { title, turns }
@@ -205,20 +206,22 @@ impl Client {
                 ClientOutput::Record(unit) if unit.direction == Direction::Client => {
                     self.said.insert(unit.id, escape_line(&unit.bytes));
                 }
-                ClientOutput::Record(unit) => {
-                    for deviation in unit.deviations {
-                        let odd = format!("odd {deviation}");
-                        // How many pieces a run of plaintext comes in is the network's.
-                        if self.heard.last() != Some(&odd) {
-                            self.heard.push(odd);
-                        }
-                    }
-                }
+                ClientOutput::Record(unit) => self.note(&unit.deviations),
                 ClientOutput::Heard(heard) => {
                     let heard = self.name(&heard);
                     self.heard.push(heard);
                 }
                 ClientOutput::Send(_) => {}
+            }
+        }
+    }
+
+    /// Each once: how many pieces a run of plaintext comes in is the network's.
+    fn note(&mut self, deviations: &[Deviation]) {
+        for deviation in deviations {
+            let odd = format!("odd {deviation}");
+            if self.heard.last() != Some(&odd) {
+                self.heard.push(odd);
             }
         }
     }
