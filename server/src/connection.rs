@@ -15,6 +15,7 @@ use shared::recording::{OpenFacts, Via};
 use tokio::sync::watch;
 
 use crate::config::{ProxyHeader, TlsMode};
+use crate::monitor::Limit;
 use crate::policy::{Served, SessionPolicy};
 use crate::settings::{Port, Site};
 
@@ -118,7 +119,12 @@ impl Connection {
         if !known {
             return Err(io::Error::other("it is not one of --proxy-hosts"));
         }
-        let header = read_header(socket, self.site.limits.timeout_proxy.0).await?;
+        let header = read_header(socket, self.site.limits.timeout_proxy.0).await;
+        let header = header.inspect_err(|error| {
+            if error.kind() == io::ErrorKind::TimedOut {
+                self.site.monitor.tripped(Limit::TimeoutProxy);
+            }
+        })?;
         if !port.proxy.takes(header.version) {
             return Err(io::Error::other("it is of the other version"));
         }

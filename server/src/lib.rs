@@ -21,6 +21,7 @@ pub mod inbox;
 pub mod listener;
 pub mod monitor;
 pub mod policy;
+mod rate;
 pub mod settings;
 pub mod sink;
 pub mod store;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use driver::clock::Clock;
@@ -22,6 +22,7 @@ use crate::connection::Connection;
 use crate::exit;
 use crate::expect::Unmet;
 use crate::monitor::Limit;
+use crate::rate::Rates;
 use crate::settings::{Settings, Site};
 
 /// Why the server ended otherwise than asked.
@@ -79,6 +80,7 @@ async fn serve(settings: &Settings) -> Result<Vec<Unmet>, Stopped> {
         .announce_with(options.ready_file.as_deref(), &urls)
         .map_err(Stopped::with(6))?;
     let mut server = Server {
+        rates: Rates::new(site.limits.max_connection_rate),
         site: Arc::new(site),
         journal: journal.clone(),
         sessions: JoinSet::new(),
@@ -157,6 +159,15 @@ struct Server {
     sessions: JoinSet<()>,
     /// Whose sessions they are, to know how many each client has.
     clients: HashMap<Id, IpAddr>,
+    rates: Rates,
+}
+
+/// Why a client may not come in now.
+struct Objection {
+    limit: Limit,
+    /// The enhanced status code and the text of its 421.
+    status: &'static str,
+    why: &'static str,
 }
 
 impl Server {
@@ -198,10 +209,10 @@ impl Server {
             self.forget(&done);
         }
         let client = accepted.client.ip();
-        if let Some((limit, why)) = self.objection(client) {
-            tracing::warn!("{}: {why}", accepted.client);
-            self.site.monitor.tripped(limit);
-            self.sessions.spawn(turn_away(accepted.socket, why));
+        if let Some(objection) = self.objection(client) {
+            tracing::warn!("{}: {}", accepted.client, objection.why);
+            self.site.monitor.tripped(objection.limit);
+            self.sessions.spawn(turn_away(accepted.socket, objection));
             return;
         }
         let connection = Connection {
@@ -216,18 +227,33 @@ impl Server {
     }
 
     /// Why a client may not come in now.
-    fn objection(&self, client: Option<IpAddr>) -> Option<(Limit, &'static str)> {
+    fn objection(&mut self, client: Option<IpAddr>) -> Option<Objection> {
         let limits = &self.site.limits;
+        // Counted first: who is turned away for another reason has come all the same.
+        if client.is_some_and(|client| !self.rates.allows(client, Instant::now())) {
+            return Some(Objection {
+                limit: Limit::ConnectionRate,
+                status: "4.7.0",
+                why: "too many connections from you within a minute",
+            });
+        }
         if self.sessions.len() >= limits.max_connections {
-            return Some((Limit::Connections, "too many connections"));
+            return Some(Objection {
+                limit: Limit::Connections,
+                status: "4.3.2",
+                why: "too many connections",
+            });
         }
         let most = limits.max_connections_per_client;
         let of_client = || {
             let same = self.clients.values().filter(|one| Some(**one) == client);
             same.count()
         };
-        (most > 0 && client.is_some() && of_client() >= most)
-            .then_some((Limit::ConnectionsPerClient, "too many connections from you"))
+        (most > 0 && client.is_some() && of_client() >= most).then_some(Objection {
+            limit: Limit::ConnectionsPerClient,
+            status: "4.3.2",
+            why: "too many connections from you",
+        })
     }
 
     fn forget(&mut self, done: &Result<(Id, ()), tokio::task::JoinError>) {
@@ -239,9 +265,10 @@ impl Server {
     }
 }
 
-async fn turn_away(socket: Socket, why: &str) {
+async fn turn_away(socket: Socket, objection: Objection) {
     let mut stream = Stream::new(socket);
-    let reply = format!("421 4.3.2 {why}, try again later\r\n");
+    let Objection { status, why, .. } = objection;
+    let reply = format!("421 {status} {why}, try again later\r\n");
     let told = async {
         stream.write(reply.as_bytes()).await?;
         stream.shutdown().await

@@ -21,6 +21,14 @@ pub struct Limits {
     /// with this refused
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub max_line: u64,
+    /// The largest header section; a larger one is noted
+    #[arg(long, default_value_t = Octets(1 << 20), value_name = "SIZE")]
+    #[serde_as(as = "DisplayFromStr")]
+    pub max_header: Octets,
+    /// The most Received header fields, one for each server a message came through:
+    /// with more, it is refused (RFC 5321 §6.3 asks to allow 100)
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub max_received: u64,
     /// The most memory for messages that are kept in memory, the oldest go first; and
     /// as much again for messages that are coming in
     #[arg(long, default_value_t = Octets(256 << 20), value_name = "SIZE")]
@@ -60,6 +68,9 @@ pub struct Limits {
     /// The most connections of one client address at a time
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub max_connections_per_client: usize,
+    /// The most connections of one client address in a minute
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub max_connection_rate: u32,
     /// How long a client may be silent (RFC 5321 §4.5.3.2.7 asks for 5 minutes)
     #[arg(long, default_value_t = Period::seconds(300), value_name = "TIME")]
     #[serde_as(as = "DisplayFromStr")]
@@ -114,6 +125,8 @@ impl Limits {
         Self {
             max_size: Octets(or_most(self.max_size.0, u64::MAX)),
             max_line: or_most(self.max_line, u64::MAX),
+            max_header: Octets(or_most(self.max_header.0, u64::MAX)),
+            max_received: or_most(self.max_received, u64::MAX),
             max_memory: Octets(or_most(self.max_memory.0, u64::MAX)),
             spill: self.spill,
             min_free: self.min_free,
@@ -125,6 +138,7 @@ impl Limits {
             auth_delay: self.auth_delay,
             max_connections: or_most(self.max_connections, usize::MAX),
             max_connections_per_client: or_most(self.max_connections_per_client, usize::MAX),
+            max_connection_rate: or_most(self.max_connection_rate, u32::MAX),
             timeout_command: forever(self.timeout_command),
             timeout_session: forever(self.timeout_session),
             min_rate: self.min_rate,

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use self::digests::Digests;
 
 pub use oddities::{EightBit, Finding, Oddities, Smuggling, Tally};
-pub use received::{Envelope, Place, Received, Recipient};
+pub use received::{Envelope, HeaderSection, Place, Received, Recipient};
 
 /// So many accounts are remembered, or as many as there may be messages in memory.
 const MOST: usize = 10_000;

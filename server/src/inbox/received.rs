@@ -49,6 +49,8 @@ pub struct Received {
     pub octets: u64,
     /// Their SHA-256 digest, in hex.
     pub sha256: String,
+    /// What its header section has.
+    pub header: HeaderSection,
     /// Its Message-ID, if it has one in its first 16 KiB.
     pub message_id: Option<String>,
     /// Its subject, decoded, if it has one there.
@@ -63,6 +65,17 @@ pub struct Received {
     /// So many octets there are the trace header, and not content.
     #[serde(skip)]
     pub lead: usize,
+}
+
+/// What a header section has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct HeaderSection {
+    /// Its octets, up to the empty line.
+    pub octets: u64,
+    /// They are more than `--max-header`.
+    pub too_large: bool,
+    /// How many `Received` fields there are among them.
+    pub received: u64,
 }
 
 /// Who sent a message to whom.
@@ -210,6 +223,7 @@ impl Received {
             mechanism: None,
             octets: content.len() as u64,
             sha256: shared::escape::hex(&sha2::Sha256::digest(content)),
+            header: HeaderSection::default(),
             message_id: None,
             subject: None,
             duplicate_of: None,

@@ -16,7 +16,7 @@ pub enum Event {
     /// It is over.
     Closed(Summary),
     /// A message was kept.
-    Kept(Received),
+    Kept(Box<Received>),
     /// A message was heard out and refused.
     Refused(Refusal),
 }

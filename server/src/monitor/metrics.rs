@@ -15,46 +15,8 @@ use shared::recording::TlsLine;
 use shared::reply::ReplyCode;
 use shared::stage::Step;
 
-use super::Tally;
 use super::sessions::Ended;
-
-/// A limit that a client can meet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Limit {
-    /// `--max-connections`.
-    Connections,
-    /// `--max-connections-per-client`.
-    ConnectionsPerClient,
-    /// `--max-errors`.
-    Errors,
-    /// `--max-messages`.
-    Messages,
-    /// `--min-rate`.
-    Rate,
-    /// `--max-recipients`.
-    Recipients,
-    /// `--max-size`.
-    Size,
-    /// `--timeout-command`.
-    TimeoutCommand,
-    /// `--timeout-session`.
-    TimeoutSession,
-    /// `--timeout-tls`.
-    TimeoutTls,
-}
-
-const LIMITS: [(Limit, &str); 10] = [
-    (Limit::Connections, "max-connections"),
-    (Limit::ConnectionsPerClient, "max-connections-per-client"),
-    (Limit::Errors, "max-errors"),
-    (Limit::Messages, "max-messages"),
-    (Limit::Rate, "min-rate"),
-    (Limit::Recipients, "max-recipients"),
-    (Limit::Size, "max-size"),
-    (Limit::TimeoutCommand, "timeout-command"),
-    (Limit::TimeoutSession, "timeout-session"),
-    (Limit::TimeoutTls, "timeout-tls"),
-];
+use super::{Limit, Tally};
 
 /// Who ends a session, and how; others count as the last one.
 const ENDINGS: [(&str, &str); 6] = [
@@ -119,7 +81,7 @@ pub(super) struct Metrics {
     /// Kept, refused.
     messages: [AtomicU64; 2],
     tls: [AtomicU64; TLS.len()],
-    limits: [AtomicU64; LIMITS.len()],
+    limits: [AtomicU64; Limit::ALL.len()],
 }
 
 /// The replies of one stage.
@@ -166,8 +128,7 @@ impl Metrics {
     }
 
     pub(super) fn tripped(&self, limit: Limit) {
-        let known = LIMITS.iter().position(|(one, _)| *one == limit);
-        add(&self.limits, known.unwrap_or(LIMITS.len()), 1);
+        add(&self.limits, limit as usize, 1);
     }
 
     pub(super) fn shook_hands(&self, tls: &TlsLine) {
@@ -235,8 +196,8 @@ impl Metrics {
             "counter",
             "Limits that clients met, by their option",
         );
-        for ((_, limit), counter) in LIMITS.iter().zip(&self.limits) {
-            page.value(&[("limit", limit)], "", counter.load(Relaxed));
+        for (limit, counter) in Limit::ALL.iter().zip(&self.limits) {
+            page.value(&[("limit", limit.option())], "", counter.load(Relaxed));
         }
         self.render_replies(&mut page);
         page.text

@@ -7,6 +7,7 @@
 
 mod events;
 mod followed;
+mod limit;
 mod lines;
 mod metrics;
 mod sessions;
@@ -21,7 +22,7 @@ use tokio::sync::{broadcast, watch};
 use crate::inbox::Received;
 
 pub use events::{Event, Refusal};
-pub use metrics::Limit;
+pub use limit::Limit;
 pub use sessions::{Ended, Snapshot, Summary, Tls};
 pub use tally::Tally;
 
@@ -75,7 +76,7 @@ impl Monitor {
         self.inner.metrics.kept();
         self.inner.counts.kept(received);
         self.inner
-            .tell(|| Event::Kept(received.clone().without_content()));
+            .tell(|| Event::Kept(Box::new(received.clone().without_content())));
     }
 
     /// A message was heard out and refused.

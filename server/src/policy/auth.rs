@@ -8,6 +8,7 @@ use shared::reply::Reply;
 
 use super::SessionPolicy;
 use crate::config::Protocol;
+use crate::monitor::Limit;
 
 /// What one session knows of who its client is.
 #[derive(Debug, Default)]
@@ -128,6 +129,7 @@ impl SessionPolicy {
         self.auth.failures += 1;
         tokio::time::sleep(self.site.limits.auth_delay.0).await;
         if self.auth.failures >= self.site.limits.max_auth_failures {
+            self.site.monitor.tripped(Limit::AuthFailures);
             return Reply::of(421, "4.7.0", "too many failures of AUTH, closing");
         }
         failure.reply()

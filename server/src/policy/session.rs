@@ -264,6 +264,7 @@ impl SessionPolicy {
     fn junk(&mut self, reply: Reply) -> Reply {
         self.counts.junk = self.counts.junk.saturating_add(1);
         if self.counts.junk > self.site.limits.max_junk {
+            self.site.monitor.tripped(Limit::Junk);
             self.error();
         }
         reply

@@ -1,5 +1,8 @@
 //! One transaction: MAIL, RCPT, DATA and the content.
 
+use std::error::Error;
+use std::io;
+
 use shared::extension::{
     Body, EnvelopeError, MailParameters, NeedsSmtpUtf8, Offered, RcptParameters, Size,
 };
@@ -12,7 +15,7 @@ use super::hello::presentable;
 use super::recipient::{Asking, Recipient};
 use crate::config::Protocol;
 use crate::monitor::{Limit, Refusal};
-use crate::store::{Incoming, Trace};
+use crate::store::{Incoming, NoMemory, Trace};
 
 /// The envelope of the transaction under way.
 #[derive(Debug)]
@@ -55,7 +58,7 @@ impl SessionPolicy {
         }
         let declared = parameters.size.map_or(0, Size::octets);
         if !self.site.keeper.has_room(declared) {
-            return no_room();
+            return self.no_room();
         }
         self.envelope = Some(Envelope {
             reverse_path: reverse_path.clone(),
@@ -205,10 +208,10 @@ impl SessionPolicy {
             at: self.clock.now(),
         };
         if !self.site.keeper.has_room(0) {
-            return Err(no_room());
+            return Err(self.no_room());
         }
         Incoming::begin(&self.site.keeper, &users, foreign, &trace)
-            .map_err(|error| not_written(&error))
+            .map_err(|error| self.not_written(&error))
     }
 
     /// The keyword of RFC 3848 and RFC 6531 §4.3.
@@ -257,19 +260,29 @@ impl SessionPolicy {
         Reply::of(552, "5.3.4", "message too big")
     }
 
+    fn no_room(&self) -> Reply {
+        self.site.monitor.tripped(Limit::MinFree);
+        Reply::of(452, "4.3.1", "not enough room for mail, try again later")
+    }
+
+    pub(super) fn not_written(&self, error: &anyhow::Error) -> Reply {
+        let no_memory = |cause: &(dyn Error + 'static)| {
+            let inner = cause
+                .downcast_ref::<io::Error>()
+                .and_then(io::Error::get_ref);
+            inner.is_some_and(<dyn Error + Send + Sync>::is::<NoMemory>)
+        };
+        if error.chain().any(no_memory) {
+            self.site.monitor.tripped(Limit::Memory);
+        }
+        tracing::error!("cannot keep mail: {error:#}");
+        Reply::of(452, "4.3.1", "the mail store cannot be written")
+    }
+
     /// Ends a transaction without a message.
     pub(super) fn abandon(&mut self) {
         self.envelope = None;
         self.incoming = None;
         self.refused_chunk = None;
     }
-}
-
-fn no_room() -> Reply {
-    Reply::of(452, "4.3.1", "not enough room for mail, try again later")
-}
-
-pub(super) fn not_written(error: &anyhow::Error) -> Reply {
-    tracing::error!("cannot keep mail: {error:#}");
-    Reply::of(452, "4.3.1", "the mail store cannot be written")
 }

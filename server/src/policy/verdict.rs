@@ -6,11 +6,12 @@ use shared::reply::Reply;
 
 use super::SessionPolicy;
 use super::recipient::Recipient;
-use super::transaction::{Envelope, not_written};
+use super::transaction::Envelope;
 use crate::config::{LineEndings, Protocol};
-use crate::inbox::{self, EightBit, Oddities, Place, Received};
+use crate::inbox::{self, EightBit, HeaderSection, Oddities, Place, Received};
+use crate::monitor::Limit;
 use crate::settings::Site;
-use crate::store::{Incoming, Whole};
+use crate::store::{HeaderCount, Incoming, Whole};
 
 impl SessionPolicy {
     /// The verdict on a message; in LMTP, one for each recipient.
@@ -53,12 +54,15 @@ impl SessionPolicy {
         if incoming.is_too_big() {
             return self.too_big();
         }
+        if let Some(refusal) = self.goes_round(incoming.header()) {
+            return refusal;
+        }
         if let Some(refusal) = examined.as_ref().and_then(|found| self.site.refuses(found)) {
             return refusal;
         }
         let whole = match incoming.finish() {
             Ok(whole) => whole,
-            Err(error) => return not_written(&error),
+            Err(error) => return self.not_written(&error),
         };
         let mut received = self.received(envelope, &whole, examined.as_ref());
         match whole.keep(&received).await {
@@ -68,7 +72,31 @@ impl SessionPolicy {
                 self.site.take_note(received);
                 reply
             }
-            Err(error) => not_written(&error),
+            Err(error) => self.not_written(&error),
+        }
+    }
+
+    /// A message that came through so many servers comes round again and again
+    /// (RFC 5321 §6.3).
+    fn goes_round(&self, header: HeaderCount) -> Option<Reply> {
+        let (received, most) = (header.received(), self.site.limits.max_received);
+        (received > most).then(|| {
+            self.site.monitor.tripped(Limit::Received);
+            let text = format!("a mail loop: {received} Received fields, {most} are borne");
+            Reply::of(554, "5.4.6", text)
+        })
+    }
+
+    /// A header section that is too large is noted.
+    fn header_section(&self, header: HeaderCount) -> HeaderSection {
+        let too_large = header.octets() > self.site.limits.max_header.0;
+        if too_large {
+            self.site.monitor.tripped(Limit::Header);
+        }
+        HeaderSection {
+            octets: header.octets(),
+            too_large,
+            received: header.received(),
         }
     }
 
@@ -90,6 +118,7 @@ impl SessionPolicy {
             mechanism: self.auth.identity.as_ref().map(|one| one.mechanism),
             octets: whole.octets,
             sha256: whole.sha256.clone(),
+            header: self.header_section(whole.header),
             message_id: whole.message_id.clone(),
             subject: whole.subject.clone(),
             duplicate_of: self.site.inbox.earlier(&whole.sha256),
@@ -125,6 +154,7 @@ impl Site {
         }
         let (longest, most) = (found.longest_line(), self.limits.max_line);
         (longest > most).then(|| {
+            self.monitor.tripped(Limit::Line);
             let text = format!("a line has {longest} octets, and may have {most}");
             Reply::of(554, "5.6.0", text)
         })

@@ -8,6 +8,7 @@ use shared::escape::hex;
 use shared::message::header;
 use uuid::Uuid;
 
+use super::header::HeaderCount;
 use super::message::{Message, Whole};
 use super::spool::Spool;
 use super::{Keeper, Trace};
@@ -19,6 +20,7 @@ pub struct Incoming {
     message: Message,
     spool: Spool,
     head: Head,
+    header: HeaderCount,
     octets: u64,
     digest: Sha256,
     most: u64,
@@ -48,6 +50,7 @@ impl Incoming {
             message,
             spool,
             head: Head::default(),
+            header: HeaderCount::default(),
             octets: 0,
             digest: Sha256::new(),
             most: keeper.max_size,
@@ -66,6 +69,7 @@ impl Incoming {
         }
         self.digest.update(bytes);
         self.head.take(bytes);
+        self.header.take(bytes);
         self.failure = self.spool.write(bytes).err();
     }
 
@@ -79,6 +83,11 @@ impl Incoming {
         self.octets > self.most
     }
 
+    /// What its header section has, so far.
+    pub fn header(&self) -> HeaderCount {
+        self.header
+    }
+
     /// All of it has come.
     pub fn finish(self) -> Result<Whole> {
         if let Some(error) = self.failure {
@@ -88,6 +97,7 @@ impl Incoming {
         Ok(Whole {
             id: self.id.simple().to_string(),
             octets: self.octets,
+            header: self.header,
             sha256: hex(&self.digest.finalize()),
             message_id: self.head.message_id(),
             subject: crate::subject::decode(&self.head.octets),

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::budget::Share;
 use super::durable::{Durability, Temporary};
+use super::header::HeaderCount;
 use super::mbox::{Appended, Gate};
 use super::spool::Content;
 use super::{Target, eml, maildir};
@@ -39,6 +40,8 @@ pub struct Whole {
     pub octets: u64,
     /// Their SHA-256 digest, in hex.
     pub sha256: String,
+    /// What its header section has.
+    pub header: HeaderCount,
     /// Its Message-ID, if it has one and not far down.
     pub message_id: Option<String>,
     /// Its subject, decoded, if it has one and not far down.

@@ -10,6 +10,7 @@
 mod budget;
 mod durable;
 mod eml;
+mod header;
 mod id;
 mod incoming;
 mod maildir;
@@ -31,10 +32,12 @@ use self::message::Message;
 use self::spool::{Spill, Spool};
 use crate::config::{Options, StoreSpec};
 
+pub use header::HeaderCount;
 pub use incoming::Incoming;
 pub use maildir::Maildirs;
 pub use mbox::Mbox;
 pub use message::Whole;
+pub use spool::NoMemory;
 pub use trace::Trace;
 
 /// Keeps mail, as the options say.

@@ -9,6 +9,11 @@ use bytes::Bytes;
 use super::budget::Share;
 use super::durable::Temporary;
 
+/// All the memory for messages that come in is taken (`--max-memory`).
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("no memory is left for messages")]
+pub struct NoMemory;
+
 /// Takes content as it comes.
 #[derive(Debug)]
 pub(super) struct Spool {
@@ -86,7 +91,7 @@ impl Spool {
             return Ok(());
         }
         let Some(spill) = self.spill.take() else {
-            return Err(io::Error::other("no memory is left for messages"));
+            return Err(io::Error::other(NoMemory));
         };
         let mut spilled = BufWriter::with_capacity(WRITE, spill.begin()?);
         spilled.write_all(&self.held)?;
