@@ -260,8 +260,8 @@ pub enum CommandError {
     /// The line holds octets that are no UTF-8, or controls.
     #[error("the line holds octets that no command may have")]
     Octets,
-    /// The line is longer than [`LONGEST`].
-    #[error("the line has more than {LONGEST} octets")]
+    /// The line is longer than any such line may be.
+    #[error("the line is too long")]
     TooLong,
 }
 
@@ -269,6 +269,10 @@ pub enum CommandError {
 /// RFC 5321 §4.5.3.1.4 with room for what extensions add (SIZE 26, DSN 500,
 /// AUTH 12 288 by RFC 4954 §4).
 pub const LONGEST: usize = 12_288;
+
+/// A BDAT line has no parameters: RFC 5321 §4.5.3.1.4. What it says decides what comes
+/// next, so it must be known before the line is too long to be kept together.
+const LONGEST_BDAT: usize = 512;
 
 impl CommandError {
     /// The reply it deserves.
@@ -299,7 +303,11 @@ impl Command {
     pub fn parse(line: &[u8]) -> Heard {
         let verb = Verb::of(line);
         let (text, mut deviations) = bare(line);
-        let command = if line.len() > LONGEST {
+        let longest = match verb {
+            Verb::Bdat => LONGEST_BDAT,
+            _ => LONGEST,
+        };
+        let command = if line.len() > longest {
             deviations.push(Deviation::LineTooLong);
             Err(CommandError::TooLong)
         } else {

@@ -59,6 +59,18 @@ pub enum Asked {
 /// of a thousand recipients has half of that.
 const GROUP: usize = 64 * 1024;
 
+/// A line that has no end after so many octets will have none: all that can be done
+/// about it is to close.
+const ENDLESS: usize = 1 << 20;
+
+/// A line that comes in pieces, because it is longer than any that is understood.
+#[derive(Debug)]
+struct Overlong {
+    /// The beginning, from which it is told what it is.
+    beginning: Bytes,
+    octets: usize,
+}
+
 /// One session, on the server's side.
 #[derive(Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each changes by itself")]
@@ -70,6 +82,7 @@ pub struct ServerSession {
     /// The last command was one whose positive reply changes the connection.
     last_verb: Option<Verb>,
     dots: DotDecoder,
+    overlong: Option<Overlong>,
     /// How the content came that came last.
     form: Option<DataForm>,
     in_tls: bool,
@@ -91,6 +104,7 @@ impl ServerSession {
             asking: true,
             last_verb: None,
             dots: DotDecoder::default(),
+            overlong: None,
             form: None,
             in_tls: false,
             handshake_due: false,
@@ -288,16 +302,16 @@ impl ServerSession {
 
     /// Passes on what a unit of the client means.
     fn hear(&mut self, unit: Unit) {
-        let bytes = unit.bytes.clone();
+        let mut bytes = unit.bytes.clone();
         let (kind, more) = (unit.kind.clone(), unit.more);
+        if !more && let Some(overlong) = self.overlong.take() {
+            // Too long by itself, so that it is refused for that (RFC 5321 §4.5.3.1.9).
+            bytes = overlong.beginning;
+        }
         let deviations = unit.deviations.clone();
         self.ready.push_back(ServerOutput::Record(unit));
         match kind {
-            Kind::Command { .. } | Kind::Sasl { .. } if more => {
-                // A line that fills the buffer without ending: RFC 5321 §4.5.3.1.9.
-                self.send(self.now, &Reply::of(500, "5.5.2", "line too long"));
-                self.closing = true;
-            }
+            Kind::Command { .. } | Kind::Sasl { .. } if more => self.hear_more_of_line(bytes),
             Kind::Command { verb: Verb::Bdat } => match bdat_size(&bytes) {
                 // The reply comes after the chunk: RFC 3030 §2.
                 Some((1.., _)) => {}
@@ -323,6 +337,21 @@ impl ServerSession {
                 }
             }
             Kind::Reply { .. } | Kind::Raw { .. } => {}
+        }
+    }
+
+    /// A line that fills the buffer without ending. That is no reason to close (RFC 5321
+    /// §3.8): it is heard to its end, and answered then. One without an end is not.
+    fn hear_more_of_line(&mut self, bytes: Bytes) {
+        let overlong = self.overlong.get_or_insert_with(|| Overlong {
+            beginning: bytes.clone(),
+            octets: 0,
+        });
+        overlong.octets = overlong.octets.saturating_add(bytes.len());
+        if overlong.octets >= ENDLESS {
+            let text = "this line has no end, closing";
+            self.send(self.now, &Reply::of(421, "4.7.0", text));
+            self.closing = true;
         }
     }
 
