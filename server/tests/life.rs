@@ -209,3 +209,41 @@ fn every_way_to_leave_is_recorded() {
         (Some("timeout"), Some("fin"))
     );
 }
+
+/// What that client has sent was read by the server.
+fn is_read(tcp: &TcpStream) -> bool {
+    let port = |at: std::net::SocketAddr| format!(":{:04X}", at.port());
+    let server = port(tcp.peer_addr().unwrap());
+    let client = port(tcp.local_addr().unwrap());
+    let table = fs::read_to_string("/proc/net/tcp").unwrap();
+    let mut lines = table.lines().map(|line| line.split_whitespace());
+    lines.any(|mut line| {
+        let (local, remote) = (line.nth(1).unwrap_or(""), line.next().unwrap_or(""));
+        let waiting = line.nth(1).unwrap_or("");
+        local.ends_with(&server) && remote.ends_with(&client) && waiting.ends_with(":00000000")
+    })
+}
+
+#[test]
+fn a_client_that_waits_for_a_reply_is_told_and_has_an_end() {
+    let dir = scratch();
+    let users = dir.path().join("users");
+    fs::write(&users, "anna:tea\n").unwrap();
+    let mut server = Server::recording(
+        dir.path(),
+        &[
+            "--users",
+            users.to_str().unwrap(),
+            "--auth-mechs=PLAIN",
+            "--auth-delay=1h",
+            "--timeout-drain=100ms",
+        ],
+    );
+    let mut tcp = server.after(&["EHLO c.test"]);
+    tcp.write_all(b"AUTH PLAIN AGFubmEAd3Jvbmc=\r\n").unwrap();
+    until_true("the command to be read", || is_read(&tcp));
+    server.ask_to_end();
+    is_told(tcp);
+    assert_eq!(server.wait().code(), Some(0));
+    is_whole(&server, 1);
+}

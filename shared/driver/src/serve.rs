@@ -141,6 +141,7 @@ pub async fn serve(
         received: BytesMut::new(),
         ends: (!service.waits.session.is_zero()).then(|| now + service.waits.session),
         pace: None,
+        closed: false,
     };
     let result = loop_.run(policy).await;
     let ended = match &result {
@@ -155,9 +156,7 @@ pub async fn serve(
             Ended::SERVER
         }
     };
-    let recorded = loop_.record_batch();
-    journal.close(service.clock.now(), ended)?;
-    recorded?;
+    loop_.close(ended)?;
     result.map(drop)
 }
 
@@ -171,6 +170,19 @@ struct Loop<'a> {
     /// When the session must be over.
     ends: Option<Timestamp>,
     pace: Option<Pace>,
+    /// The end is recorded.
+    closed: bool,
+}
+
+impl Drop for Loop<'_> {
+    /// The server has ended, and waits for this session no longer: it has an end all the
+    /// same. One that panicked has none, which says that it crashed.
+    fn drop(&mut self) {
+        if !self.closed && !std::thread::panicking() {
+            // A recording that cannot be written has been heard of.
+            let _ = self.close(Ended::SERVER);
+        }
+    }
 }
 
 /// How fast content comes.
@@ -194,21 +206,7 @@ impl Loop<'_> {
                 match output {
                     ServerOutput::Record(unit) => self.note(unit)?,
                     ServerOutput::Content(bytes) => policy.content(bytes).await,
-                    ServerOutput::Ask(asked) => match policy.asked(asked, &self.session).await {
-                        Answer::Reply(reply) => {
-                            let replies = std::slice::from_ref(&reply);
-                            self.session.answer(self.service.clock.now(), replies);
-                        }
-                        Answer::Replies(replies) => {
-                            self.session.answer(self.service.clock.now(), &replies);
-                        }
-                        Answer::Last(reply) => {
-                            let replies = std::slice::from_ref(&reply);
-                            self.session.answer(self.service.clock.now(), replies);
-                            self.session.close();
-                        }
-                        Answer::HangUp => self.session.hang_up(),
-                    },
+                    ServerOutput::Ask(asked) => self.answer(asked, policy).await,
                     ServerOutput::Send(bytes) => self.send(&bytes, policy).await?,
                     ServerOutput::StartTls => self.start_tls(policy).await?,
                     ServerOutput::Close => {
@@ -227,6 +225,30 @@ impl Loop<'_> {
                     policy.gave_up(due);
                 }
             }
+        }
+    }
+
+    /// Has the policy answer, however long it takes; but when the server ends, only the
+    /// verdict on a message is still waited for.
+    async fn answer(&mut self, asked: Asked, policy: &mut impl Policy) {
+        let verdict = matches!(asked, Asked::EndOfData { .. });
+        let mut ending = self.service.ending.clone();
+        let answer = tokio::select! {
+            biased;
+            answer = policy.asked(asked, &self.session) => answer,
+            _ = ending.wait_for(|&ending| ending == Ending::Now), if !verdict => {
+                Answer::Last(shutting_down())
+            }
+        };
+        let now = self.service.clock.now();
+        match answer {
+            Answer::Reply(reply) => self.session.answer(now, &[reply]),
+            Answer::Replies(replies) => self.session.answer(now, &replies),
+            Answer::Last(reply) => {
+                self.session.answer(now, &[reply]);
+                self.session.close();
+            }
+            Answer::HangUp => self.session.hang_up(),
         }
     }
 
@@ -288,8 +310,7 @@ impl Loop<'_> {
                 Ending::Soon => between,
                 Ending::Now => true,
             }) => {
-                let reply = Reply::of(421, "4.3.2", "shutting down, closing");
-                self.session.give_up(clock.now(), &reply);
+                self.session.give_up(clock.now(), &shutting_down());
             }
         }
         Ok(Read::Some)
@@ -389,6 +410,14 @@ impl Loop<'_> {
         written
     }
 
+    /// Records what is not yet recorded, and the end.
+    fn close(&mut self, ended: Ended) -> Result<(), WriteFailed> {
+        self.closed = true;
+        let recorded = self.record_batch();
+        self.journal.close(self.service.clock.now(), ended)?;
+        recorded
+    }
+
     /// Says that nothing more will come, and waits a little for the client to
     /// have it: closing with unread bytes would reset the connection and take
     /// our last reply with it.
@@ -423,6 +452,11 @@ async fn within<T>(
             Err(io::Error::new(io::ErrorKind::Interrupted, "the server ends"))
         }
     }
+}
+
+/// What is said to a client that could still say something.
+fn shutting_down() -> Reply {
+    Reply::of(421, "4.3.2", "shutting down, closing")
 }
 
 fn has_timed_out<T>(done: &io::Result<T>) -> bool {
@@ -466,3 +500,97 @@ const BATCH: usize = 256;
 /// How long, and for how many reads, a closed connection is drained.
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_READS: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::UnixStream;
+    use tokio::sync::Notify;
+
+    use super::*;
+    use crate::journal::{Durability, Journal, Settings};
+    use shared::recording::OpenFacts;
+
+    /// Greets, says that it was asked for something, and is not heard of again.
+    struct Slow {
+        asked: Arc<Notify>,
+        panics: bool,
+    }
+
+    impl Policy for Slow {
+        async fn asked(&mut self, asked: Asked, _: &ServerSession) -> Answer {
+            if matches!(asked, Asked::Greeting) {
+                return Answer::Reply(Reply::of(220, "", "mx"));
+            }
+            assert!(!self.panics, "as it was told");
+            self.asked.notify_one();
+            std::future::pending().await
+        }
+
+        async fn content(&mut self, _: Bytes) {}
+
+        fn tls_started(&mut self, _: &Facts, _: &Stream) {}
+    }
+
+    /// A session that has said a command to that policy.
+    async fn session(file: &Path, mut policy: Slow) -> Result<(), ServeError> {
+        let clock = Clock::start();
+        let settings = Settings {
+            tool: "test",
+            durability: Durability::Written,
+            record_secrets: false,
+        };
+        let journal = Journal::create(file, &settings, clock).unwrap();
+        let mut journal = journal.session(OpenFacts::default()).unwrap();
+        let (mut client, server) = UnixStream::pair().unwrap();
+        client.write_all(b"AUTH PLAIN\r\n").await.unwrap();
+        let (_end, ending) = watch::channel(Ending::Not);
+        let service = Service {
+            clock,
+            tls: None,
+            implicit_tls: false,
+            limits: Limits::DEFAULT,
+            waits: Waits::default(),
+            ending,
+        };
+        serve(Stream::new(server), &service, &mut policy, &mut journal).await
+    }
+
+    fn recorded(file: &Path, what: &str) -> usize {
+        std::fs::read_to_string(file).unwrap().matches(what).count()
+    }
+
+    #[tokio::test]
+    async fn a_session_that_is_waited_for_no_longer_has_an_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("t.helo.jsonl");
+        let asked = Arc::new(Notify::new());
+        let policy = Slow {
+            asked: Arc::clone(&asked),
+            panics: false,
+        };
+        tokio::select! {
+            _ = session(&file, policy) => panic!("it waits for its policy"),
+            () = asked.notified() => {}
+        }
+        assert_eq!(recorded(&file, "AUTH PLAIN"), 1);
+        assert_eq!(recorded(&file, r#""k":"close""#), 1);
+    }
+
+    #[tokio::test]
+    async fn a_session_that_panics_has_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("t.helo.jsonl");
+        let policy = Slow {
+            asked: Arc::default(),
+            panics: true,
+        };
+        let path = file.clone();
+        let ended = tokio::spawn(async move { session(&path, policy).await.is_ok() }).await;
+        assert!(ended.unwrap_err().is_panic());
+        assert_eq!(recorded(&file, r#""k":"close""#), 0);
+    }
+}
