@@ -156,6 +156,7 @@ fn an_account_says_who_sent_what_to_whom_and_how() {
             "mechanism": "PLAIN",
             "octets": 36,
             "sha256": "d1a0d1929acdba108eab360b10d659fad51aa162849be02e34fd8dbf99394e83",
+            "header": { "octets": 26, "too_large": false, "received": 0 },
             "message_id": "<1@c.test>",
             "subject": null,
             "duplicate_of": null,
