@@ -1,5 +1,6 @@
 //! What the options mean, checked.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
@@ -7,6 +8,7 @@ use driver::sasl::{Accounts, NameCase};
 use driver::tls::{Clients, ServerConfig};
 use ipnet::IpNet;
 use shared::address::Domain;
+use tokio::sync::Semaphore;
 
 use crate::api::{Guard, Token};
 use crate::config::{
@@ -39,6 +41,8 @@ pub struct Site {
     pub accounts: Option<Arc<Accounts>>,
     /// By which mechanisms.
     pub mechanisms: Mechanisms,
+    /// Whose turn it is to hash a password: one processor is left to all others.
+    pub hashing: Semaphore,
     /// Clients that may send to foreign domains.
     pub trusted: Vec<IpNet>,
     /// In which way it is wrong.
@@ -207,6 +211,7 @@ impl Settings {
         };
         let users = options.user.iter().map(|user| user.to_lowercase());
         let limits = options.limits.clone().with_none_as_most();
+        let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         Site {
             hostname: options.hostname.clone(),
             local_domains,
@@ -222,6 +227,7 @@ impl Settings {
                 in_clear: options.auth_mechs.clone(),
                 in_tls: options.auth_mechs_tls.clone(),
             },
+            hashing: Semaphore::new(processors.saturating_sub(1).max(1)),
             trusted: options.mynetworks.clone(),
             persona: self.persona,
             keeper: Keeper::new(options, &self.mailboxes()),

@@ -1,10 +1,13 @@
 //! AUTH: who the client proves to be (RFC 4954).
 
+use std::panic::resume_unwind;
+
 use driver::sasl::message::{decode, decode_initial};
 use driver::sasl::server::{Context, Exchange, Failure, Identity, Step, offered, select};
 use driver::sasl::{Channel, ClearText, Mechanism, Message, Plus};
 use shared::command::Secret;
 use shared::reply::Reply;
+use tokio::task::JoinError;
 
 use super::SessionPolicy;
 use crate::config::Protocol;
@@ -82,42 +85,52 @@ impl SessionPolicy {
             Err(failure) => return failure.reply(),
         };
         let names: Vec<&str> = mechanisms.iter().map(|one| one.name).collect();
-        let mut exchange = Exchange::begin(mechanism, accounts, &self.context(&names));
+        let exchange = Exchange::begin(mechanism, accounts, &self.context(&names));
         // Here the secret is needed: to be compared.
         let initial = initial.map(|initial| decode_initial(initial.reveal().as_bytes()));
-        let step = match initial.transpose() {
-            Ok(initial) => exchange.step(initial.as_ref().map(Message::as_bytes)),
-            Err(failure) => Step::Failed(failure),
-        };
-        self.auth.exchange = Some(exchange);
-        self.after_step(step).await
+        match initial.transpose() {
+            Ok(initial) => self.step(exchange, initial).await,
+            Err(failure) => self.failed(failure).await,
+        }
     }
 
     /// A line of the exchange under way.
     pub(super) async fn go_on_with_auth(&mut self, line: &[u8]) -> Reply {
-        let Some(exchange) = &mut self.auth.exchange else {
+        let Some(exchange) = self.auth.exchange.take() else {
             return Reply::of(503, "5.5.1", "no AUTH is under way");
         };
-        let step = match decode(line) {
-            Ok(message) => exchange.step(Some(message.as_bytes())),
-            Err(failure) => Step::Failed(failure),
-        };
-        self.after_step(step).await
+        match decode(line) {
+            Ok(message) => self.step(exchange, Some(message)).await,
+            Err(failure) => self.failed(failure).await,
+        }
     }
 
-    async fn after_step(&mut self, step: Step) -> Reply {
+    /// Takes a step where it holds up nobody: SCRAM hashes for a while, and the other
+    /// sessions of this thread would wait for that.
+    async fn step(&mut self, mut exchange: Exchange, message: Option<Message>) -> Reply {
+        let turn = self.site.hashing.acquire().await;
+        let stepped = tokio::task::spawn_blocking(move || {
+            let step = exchange.step(message.as_ref().map(Message::as_bytes));
+            (exchange, step)
+        });
+        let stepped = stepped.await;
+        drop(turn);
+        let (exchange, step) = match stepped.map_err(JoinError::try_into_panic) {
+            Ok(stepped) => stepped,
+            Err(Ok(panic)) => resume_unwind(panic),
+            // The server has ended meanwhile.
+            Err(Err(_)) => return Failure::Temporary.reply(),
+        };
         match step {
-            Step::Challenge(challenge) => Reply::of(334, "", challenge.encode()),
+            Step::Challenge(challenge) => {
+                self.auth.exchange = Some(exchange);
+                Reply::of(334, "", challenge.encode())
+            }
             Step::Done(identity) => {
-                self.auth.exchange = None;
-                let reply = Reply::of(235, "2.7.0", "authenticated");
                 self.auth.identity = Some(identity);
-                reply
+                Reply::of(235, "2.7.0", "authenticated")
             }
-            Step::Failed(failure) => {
-                self.auth.exchange = None;
-                self.failed(failure).await
-            }
+            Step::Failed(failure) => self.failed(failure).await,
         }
     }
 
@@ -143,5 +156,51 @@ impl SessionPolicy {
             failures: self.auth.failures,
             ..Auth::default()
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::pin::pin;
+    use std::sync::Arc;
+
+    use driver::clock::Clock;
+    use driver::socket::Endpoint;
+
+    use super::*;
+    use crate::config::Options;
+    use crate::policy::Served;
+    use crate::settings::Settings;
+
+    #[tokio::test]
+    async fn hashing_waits_for_its_turn_and_holds_up_nobody_else() {
+        let mut users = tempfile::NamedTempFile::new().unwrap();
+        users.write_all(b"anna:tea\n").unwrap();
+        let options = Options {
+            users: Some(users.path().to_owned()),
+            ..Options::default()
+        };
+        let site = Arc::new(Settings::resolve(options).unwrap().site());
+        let served = Served {
+            listener: 0,
+            client: Endpoint::Tcp("192.0.2.1:40000".parse().unwrap()),
+            session: 1,
+        };
+        let mut policy = SessionPolicy::new(Arc::clone(&site), Clock::start(), served).unwrap();
+        policy.hello("c.test", true);
+        let all = u32::try_from(site.hashing.available_permits()).unwrap();
+        let turns = site.hashing.acquire_many(all).await.unwrap();
+        // n,,n=anna,r=fyko
+        let first = Secret::new("biwsbj1hbm5hLHI9Znlrbw==".into());
+        let mut answer = pin!(policy.begin_auth("SCRAM-SHA-256", Some(&first)));
+        // Ten times as long as hashing takes.
+        let a_while = std::time::Duration::from_millis(100);
+        let early = tokio::time::timeout(a_while, &mut answer).await;
+        assert!(early.is_err(), "it did not wait: {early:?}");
+        drop(turns);
+        let reply = answer.await.to_string();
+        assert!(reply.starts_with("334 "), "{reply}");
+        assert_eq!(site.hashing.available_permits(), all as usize);
     }
 }

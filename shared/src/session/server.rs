@@ -311,7 +311,7 @@ impl ServerSession {
         let deviations = unit.deviations.clone();
         self.ready.push_back(ServerOutput::Record(unit));
         match kind {
-            Kind::Command { .. } | Kind::Sasl { .. } if more => self.hear_more_of_line(bytes),
+            Kind::Command { .. } | Kind::Sasl { .. } if more => self.hear_more_of_line(&bytes),
             Kind::Command { verb: Verb::Bdat } => match bdat_size(&bytes) {
                 // The reply comes after the chunk: RFC 3030 §2.
                 Some((1.., _)) => {}
@@ -342,7 +342,7 @@ impl ServerSession {
 
     /// A line that fills the buffer without ending. That is no reason to close (RFC 5321
     /// §3.8): it is heard to its end, and answered then. One without an end is not.
-    fn hear_more_of_line(&mut self, bytes: Bytes) {
+    fn hear_more_of_line(&mut self, bytes: &Bytes) {
         let overlong = self.overlong.get_or_insert_with(|| Overlong {
             beginning: bytes.clone(),
             octets: 0,
