@@ -103,6 +103,31 @@ fn content_comes_whole_out_of_any_store() {
 }
 
 #[test]
+fn a_large_message_comes_out_of_an_mbox_piece_by_piece() {
+    let dir = scratch();
+    let kept = dir.path().join("kept");
+    let store = format!("mbox:{}", kept.display());
+    let options = ["--store", &store, "--max-size", "0", "--fsync", "false"];
+    let server = Server::with_api(dir.path(), &options);
+    let mut tcp = server.after(&["EHLO c.test", "MAIL FROM:<>", "RCPT TO:<anna@local.test>"]);
+    let content = b"From me\r\n>From you\r\n".repeat(2_000_000);
+    let command = format!("BDAT {} LAST\r\n", content.len());
+    tcp.write_all(command.as_bytes()).unwrap();
+    tcp.write_all(&content).unwrap();
+    assert!(reply(&mut tcp).starts_with("250 "));
+    let id = server.json("/api/v1/messages")["messages"][0]["id"].clone();
+    let path = format!("/api/v1/messages/{}/raw", id.as_str().unwrap());
+    let raw = server.get(&path);
+    assert!(raw.body == content, "it is another one");
+    let most = server.resident_at_most();
+    assert!(most < 48 << 10, "{most} KiB for {} octets", content.len());
+    // What was cut short there is not there.
+    let file = std::fs::OpenOptions::new().write(true).open(&kept).unwrap();
+    file.set_len(1_000_000).unwrap();
+    assert_eq!(server.ask("GET", &path, &[]).status, 404);
+}
+
+#[test]
 fn what_is_not_kept_has_no_content() {
     for (store, detail) in [("null", "not kept"), ("memory:1", "made room")] {
         let dir = scratch();

@@ -13,23 +13,20 @@ use axum::routing::{MethodRouter, get};
 use futures_util::stream::try_unfold;
 use serde::Serialize;
 use tokio::fs::File;
-use tokio::io::{AsyncReadExt, AsyncSeekExt};
-use tokio::task::spawn_blocking;
+use tokio::io::{AsyncReadExt, AsyncSeekExt, Take};
 
 use super::filter::Filter;
 use super::parameters::{Id, LARGEST, Parameters};
 use super::problem::Problem;
 use super::{Api, SCHEMA};
 use crate::inbox::{Place, Received};
+use crate::store::mbox::Unquoting;
 
 /// So many messages are in one answer, unless told otherwise.
 const PAGE: u64 = 100;
 
 /// The most that one answer has.
 pub(super) const MOST: u64 = 1000;
-
-/// The largest message that is taken out of an mbox.
-const LARGEST_IN_MBOX: u64 = 64 << 20;
 
 /// So much of a message is read at once.
 const CHUNK: usize = 64 * 1024;
@@ -120,7 +117,11 @@ async fn octets(
     let (length, body) = match &message.place {
         Place::Memory(bytes) => (bytes.len() as u64, Body::from(bytes.clone())),
         Place::File(path) => file(path, message.lead as u64).await?,
-        Place::Mbox { .. } => from_mbox(message.clone()).await?,
+        Place::Mbox { path, at, length } => {
+            // If it was changed there, the body breaks off, or has more than it may.
+            let body = from_mbox(&message, path, *at, *length).await?;
+            (message.octets, body)
+        }
         Place::Forgotten => {
             let detail = "the message was in memory, and has made room for later ones";
             return Err(Problem::not_found(detail));
@@ -161,18 +162,59 @@ async fn file(path: &Path, from: u64) -> Result<(u64, Body), Problem> {
     Ok((length, Body::from_stream(pieces)))
 }
 
-/// A message in an mbox, which has to be read whole to be unquoted.
-async fn from_mbox(message: Received) -> Result<(u64, Body), Problem> {
-    if message.octets > LARGEST_IN_MBOX {
-        let detail = "the message is too big to be taken out of an mbox here";
-        return Err(Problem::not_found(detail));
+/// A message in an mbox as a body, unquoted piece by piece.
+async fn from_mbox(message: &Received, part: &Path, at: u64, length: u64) -> Result<Body, Problem> {
+    let mut file = File::open(part).await.map_err(|error| gone(&error))?;
+    let there = file.metadata().await.map_err(|error| gone(&error))?.len();
+    if there < at.saturating_add(length) {
+        return Err(gone(&std::io::ErrorKind::UnexpectedEof.into()));
     }
-    let content = spawn_blocking(move || message.content()).await;
-    let content = content
-        .map_err(Problem::internal)?
-        .map_err(|error| gone(&error))?;
-    let content = content.unwrap_or_default();
-    Ok((content.len() as u64, Body::from(content)))
+    let found = file.seek(SeekFrom::Start(at)).await;
+    found.map_err(|error| gone(&error))?;
+    let quoted = Quoted {
+        file: file.take(length),
+        unquoting: Unquoting::new(),
+        lead: message.lead,
+        ended: false,
+    };
+    let pieces = try_unfold(quoted, |mut quoted| async move {
+        let piece = quoted.next().await?;
+        Ok::<_, std::io::Error>(piece.map(|piece| (piece, quoted)))
+    });
+    Ok(Body::from_stream(pieces))
+}
+
+/// A message in an mbox, while it is read.
+struct Quoted {
+    file: Take<File>,
+    unquoting: Unquoting,
+    /// Octets of trace header that are still to be left out.
+    lead: usize,
+    ended: bool,
+}
+
+impl Quoted {
+    /// The next piece of content.
+    async fn next(&mut self) -> std::io::Result<Option<Bytes>> {
+        while !self.ended {
+            let mut chunk = Vec::with_capacity(CHUNK);
+            let mut piece = (&mut self.file).take(CHUNK as u64);
+            self.ended = piece.read_to_end(&mut chunk).await? == 0;
+            let plain = if self.ended {
+                self.unquoting.finish()
+            } else {
+                self.unquoting.take(&chunk)
+            };
+            let mut plain = Bytes::from(plain);
+            let lead = self.lead.min(plain.len());
+            self.lead -= lead;
+            let content = plain.split_off(lead);
+            if !content.is_empty() {
+                return Ok(Some(content));
+            }
+        }
+        Ok(None)
+    }
 }
 
 /// Whoever it was delivered to may have moved or removed it.

@@ -1,6 +1,5 @@
 //! The account of a message.
 
-use std::io::{self, Read, Seek, SeekFrom};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -10,7 +9,6 @@ use serde_with::{DisplayFromStr, serde_as};
 use shared::time::Timestamp;
 
 use super::Oddities;
-use crate::store::mbox;
 
 /// A message that was kept, and what is known about it.
 #[serde_as]
@@ -125,7 +123,9 @@ pub enum Place {
 
 impl Received {
     /// The content, octet by octet as it came, dots undone: none if it is nowhere.
-    pub fn content(&self) -> io::Result<Option<Bytes>> {
+    #[cfg(test)]
+    pub(crate) fn content(&self) -> std::io::Result<Option<Bytes>> {
+        use std::io::{Read, Seek, SeekFrom};
         let mut octets = match &self.place {
             Place::Nowhere | Place::Forgotten => return Ok(None),
             Place::Memory(octets) => return Ok(Some(octets.clone())),
@@ -136,7 +136,9 @@ impl Received {
                 file.read_to_end(&mut octets)?;
                 return Ok(Some(octets.into()));
             }
-            Place::Mbox { path, at, length } => Bytes::from(mbox::read(path, *at, *length)?),
+            Place::Mbox { path, at, length } => {
+                Bytes::from(crate::store::mbox::read(path, *at, *length)?)
+            }
         };
         // A file that was changed by others may have less than it had.
         Ok(Some(octets.split_off(self.lead.min(octets.len()))))

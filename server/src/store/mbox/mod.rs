@@ -10,7 +10,9 @@ mod lock;
 mod quote;
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+#[cfg(test)]
+use std::io::Read as _;
+use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,6 +24,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use self::lock::{DotLock, lock_file};
 use self::quote::Quoting;
+pub(crate) use self::quote::Unquoting;
 use super::message::{Undo, Whole};
 use crate::inbox::Place;
 
@@ -167,12 +170,16 @@ impl Appended {
 }
 
 /// Reads what is between two places of an mbox, unquoted.
+#[cfg(test)]
 pub(crate) fn read(path: &Path, at: u64, length: u64) -> io::Result<Vec<u8>> {
     let mut file = File::open(path)?;
     file.seek(SeekFrom::Start(at))?;
     let mut quoted = Vec::new();
     file.take(length).read_to_end(&mut quoted)?;
-    Ok(quote::unquoted(&quoted))
+    let mut unquoting = Unquoting::new();
+    let mut plain = unquoting.take(&quoted);
+    plain.extend(unquoting.finish());
+    Ok(plain)
 }
 
 /// What must come first for an empty line to be before the message: a writer that

@@ -90,15 +90,72 @@ impl<W: Write> Write for Quoting<W> {
     }
 }
 
-/// Undoes [`Quoting`].
-pub(super) fn unquoted(quoted: &[u8]) -> Vec<u8> {
-    let mut plain = Vec::with_capacity(quoted.len());
-    for line in quoted.split_inclusive(|&octet| octet == b'\n') {
-        let marks = line.iter().take_while(|&&octet| octet == b'>').count();
-        let is_quoted = marks > 0 && line.get(marks..).is_some_and(|line| line.starts_with(FROM));
-        plain.extend_from_slice(line.get(usize::from(is_quoted)..).unwrap_or_default());
+/// Undoes [`Quoting`], piece by piece.
+#[derive(Debug)]
+pub(crate) struct Unquoting {
+    /// What is held back at the start of a line; none within a line.
+    held: Option<Held>,
+}
+
+/// One `>` of a run of them, the one that goes if `From ` follows; and what of that has
+/// come.
+#[derive(Clone, Copy, Debug, Default)]
+struct Held {
+    mark: bool,
+    matched: usize,
+}
+
+impl Unquoting {
+    pub(crate) fn new() -> Self {
+        Self {
+            held: Some(Held::default()),
+        }
     }
-    plain
+
+    /// Takes the next piece, and returns what is certain.
+    pub(crate) fn take(&mut self, quoted: &[u8]) -> Vec<u8> {
+        let mut plain = Vec::with_capacity(quoted.len() + 1 + FROM.len());
+        let mut rest = quoted;
+        while let Some((&octet, after)) = rest.split_first() {
+            let Some(held) = self.held else {
+                let end = memchr::memchr(b'\n', rest);
+                let length = end.map_or(rest.len(), |end| end + 1);
+                let (line, after) = rest.split_at_checked(length).unwrap_or((rest, &[]));
+                plain.extend_from_slice(line);
+                self.held = end.map(|_| Held::default());
+                rest = after;
+                continue;
+            };
+            if held.matched == 0 && octet == b'>' {
+                // All of the run are alike: it does not matter which is held.
+                plain.extend(held.mark.then_some(b'>'));
+                self.held = Some(Held {
+                    mark: true,
+                    matched: 0,
+                });
+                rest = after;
+            } else if held.mark && FROM.get(held.matched) == Some(&octet) {
+                let matched = held.matched + 1;
+                self.held = Some(Held { matched, ..held });
+                if matched == FROM.len() {
+                    plain.extend_from_slice(FROM);
+                    self.held = None;
+                }
+                rest = after;
+            } else {
+                plain.extend(self.finish());
+            }
+        }
+        plain
+    }
+
+    /// What is still held back: nothing was quoted there.
+    pub(crate) fn finish(&mut self) -> Vec<u8> {
+        let held = self.held.take().unwrap_or_default();
+        let mark = held.mark.then_some(b'>');
+        let begun = FROM.get(..held.matched).unwrap_or_default();
+        mark.into_iter().chain(begun.iter().copied()).collect()
+    }
 }
 
 #[cfg(test)]
@@ -113,6 +170,26 @@ mod tests {
         }
         let (length, end) = quoting.finish().unwrap();
         (out, length, end)
+    }
+
+    fn unquoted(pieces: &[&[u8]]) -> Vec<u8> {
+        let mut unquoting = Unquoting::new();
+        let mut plain = Vec::new();
+        for piece in pieces {
+            plain.extend(unquoting.take(piece));
+        }
+        plain.extend(unquoting.finish());
+        plain
+    }
+
+    #[test]
+    fn a_long_run_of_marks_is_not_held_back() {
+        let mut unquoting = Unquoting::new();
+        assert_eq!(unquoting.take(&[b'>'; 1000]), [b'>'; 999]);
+        assert_eq!(unquoting.take(b"From"), b"");
+        assert_eq!(unquoting.take(b" "), b"From ");
+        assert_eq!(unquoting.take(b"x\n>From"), b"x\n");
+        assert_eq!(unquoting.finish(), b">From");
     }
 
     #[test]
@@ -147,7 +224,10 @@ mod tests {
                 .collect();
             let cut = dice.below(plain.len() + 1);
             let (out, ..) = quoted(&[&plain[..cut], &plain[cut..]]);
-            assert_eq!(unquoted(&out), plain);
+            let cut = dice.below(out.len() + 1);
+            assert_eq!(unquoted(&[&out[..cut], &out[cut..]]), plain);
+            let octets: Vec<&[u8]> = out.chunks(1).collect();
+            assert_eq!(unquoted(&octets), plain);
             let mut lines = out.split(|&octet| octet == b'\n');
             assert!(!lines.any(|line| line.starts_with(FROM)));
         }
