@@ -179,6 +179,27 @@ fn lmtp_recipients_end_with_their_transaction() {
 }
 
 #[test]
+fn lmtp_recipients_of_a_group_are_known_when_they_are_answered() {
+    let told = turns(&[
+        ('S', "220 mx\r\n"),
+        ('C', "LHLO a\r\n"),
+        ('S', "250-mx\r\n250-PIPELINING\r\n250 CHUNKING\r\n"),
+        (
+            'C',
+            "MAIL FROM:<>\r\nRCPT TO:<a@b>\r\nRCPT TO:<c@d>\r\nBDAT 2 LAST\r\nhiNOOP\r\n",
+        ),
+        ('S', "250 ok\r\n250 ok\r\n250 ok\r\n250 first\r\n452 second\r\n250 ok\r\n"),
+    ]);
+    for peers in [Peers::Ours, Peers::Others] {
+        let all = essence(&observe(&told, &[], peers));
+        let tail = &all[all.len() - 3..];
+        assert_eq!(tail[0], "s 250 to 8 250 first\\r\\n []");
+        assert_eq!(tail[1], "s 452 to 8 452 second\\r\\n []");
+        assert_eq!(tail[2], "s 250 to 9 250 ok\\r\\n []");
+    }
+}
+
+#[test]
 fn what_waits_for_its_meaning_is_heard_before_it_is_answered() {
     let told = turns(&[
         ('S', "220 mx\r\n"),
