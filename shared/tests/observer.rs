@@ -188,7 +188,10 @@ fn lmtp_recipients_of_a_group_are_known_when_they_are_answered() {
             'C',
             "MAIL FROM:<>\r\nRCPT TO:<a@b>\r\nRCPT TO:<c@d>\r\nBDAT 2 LAST\r\nhiNOOP\r\n",
         ),
-        ('S', "250 ok\r\n250 ok\r\n250 ok\r\n250 first\r\n452 second\r\n250 ok\r\n"),
+        (
+            'S',
+            "250 ok\r\n250 ok\r\n250 ok\r\n250 first\r\n452 second\r\n250 ok\r\n",
+        ),
     ]);
     for peers in [Peers::Ours, Peers::Others] {
         let all = essence(&observe(&told, &[], peers));

@@ -20,6 +20,9 @@ impl Upstream {
     /// Listens on a free port.
     pub fn start(serve: impl Fn(TcpStream, usize) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        // std has 128 of them wait: of more that come at once some would be left to
+        // try again, and wait for half a minute for a greeting.
+        rustix::net::listen(&listener, 4096).unwrap();
         let address = listener.local_addr().unwrap();
         let (begun, ended) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
         let (counts, serve) = ((Arc::clone(&begun), Arc::clone(&ended)), Arc::new(serve));
