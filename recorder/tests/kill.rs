@@ -16,6 +16,7 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -128,15 +129,17 @@ fn one_kill(program: &str, upstream: &Upstream, seen: &Seen, dice: &mut Dice, ta
     let dir = scratch();
     let mut recorder = Recorder::start_as(&[program], dir.path(), upstream.address, &[]);
     let address = recorder.address;
+    let killed = Arc::new(AtomicBool::new(false));
     let clients: Vec<_> = (0..3)
         .map(|_| {
-            let mut dice = dice.fork();
-            std::thread::spawn(move || sessions(address, &mut dice))
+            let (mut dice, killed) = (dice.fork(), Arc::clone(&killed));
+            std::thread::spawn(move || sessions(address, &killed, &mut dice))
         })
         .collect();
     // The instant is what is random here: nothing is waited for.
     let instant = Duration::from_micros(dice.roll() % 20_000);
     std::thread::sleep(instant);
+    killed.store(true, Ordering::SeqCst);
     recorder.kill();
     let clients: Vec<(SocketAddr, Witness)> = clients
         .into_iter()
@@ -151,10 +154,18 @@ fn one_kill(program: &str, upstream: &Upstream, seen: &Seen, dice: &mut Dice, ta
     }
 }
 
-/// Has sessions one after the other until the recorder is gone.
-fn sessions(address: SocketAddr, dice: &mut Dice) -> Vec<(SocketAddr, Witness)> {
+/// Has sessions one after the other until the recorder is gone. Then its port may soon
+/// be another program's: only a connection made before that is the recorder's.
+fn sessions(
+    address: SocketAddr,
+    killed: &AtomicBool,
+    dice: &mut Dice,
+) -> Vec<(SocketAddr, Witness)> {
     let mut all = Vec::new();
     while let Ok(mut tcp) = TcpStream::connect(address) {
+        if killed.load(Ordering::SeqCst) {
+            break;
+        }
         let Ok(local) = tcp.local_addr() else { break };
         let mut witness = Witness::default();
         let whole = session(&mut tcp, dice, &mut witness);
