@@ -107,6 +107,8 @@ fn messages(address: SocketAddr, dice: &mut Dice) -> Vec<Sent> {
 
 fn session(address: SocketAddr, dice: &mut Dice, sent: &mut Vec<Sent>) -> io::Result<()> {
     let mut tcp = TcpStream::connect(address)?;
+    // Where the server is gone already, another program may have its port.
+    tcp.set_read_timeout(Some(testkit::wait::LIMIT))?;
     tcp.set_nodelay(true)?;
     hear(&mut tcp, "220")?;
     say(&mut tcp, TO_ANNA[0], "250")?;
