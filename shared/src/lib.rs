@@ -22,6 +22,7 @@
 //! | [`recording`] | the format on disk, its reader, redaction, the text transcript |
 //! | [`check`] | what is asked of a server, and how the answer is judged |
 //! | [`diagnosis`] | what a refusal usually means |
+//! | [`fault`] | rules for misbehaving on purpose, and what fires when |
 //! | [`replay`] | comparing a recorded dialogue with a live one |
 //! | [`message`] | the marked test message |
 //!
@@ -57,6 +58,7 @@ pub mod diagnosis;
 pub mod direction;
 pub mod escape;
 pub mod extension;
+pub mod fault;
 pub mod grammar;
 pub mod message;
 pub mod parameter;
