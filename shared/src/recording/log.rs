@@ -2,6 +2,7 @@
 
 use sha2::{Digest, Sha256};
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use super::line::LineWriter;
 use super::redact::{MARK, Redaction, Redactor};
@@ -83,6 +84,21 @@ pub struct NoteFacts {
     pub bind: Vec<(String, String)>,
 }
 
+/// A rule has changed something on purpose.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FaultFacts {
+    /// The number of the rule; none if there is no rule behind it.
+    pub rule: Option<u64>,
+    /// What it is called.
+    pub name: Option<String>,
+    /// What it does.
+    pub act: String,
+    /// What was drawn, in millionths.
+    pub drawn: Option<u32>,
+    /// How long something is delayed.
+    pub delay: Option<Duration>,
+}
+
 /// How a session ended.
 #[derive(Clone, Copy, Debug)]
 pub struct CloseFacts {
@@ -108,6 +124,8 @@ pub struct SessionLog {
     messages: u64,
     last_verb: Option<Verb>,
     content_end: Option<UnitId>,
+    /// The line of the unit that came last.
+    last_line: Option<u64>,
 }
 
 /// Of units that wait for replies so many are remembered: more than an observer
@@ -131,6 +149,7 @@ impl SessionLog {
             messages: 0,
             last_verb: None,
             content_end: None,
+            last_line: None,
         }
     }
 
@@ -171,6 +190,7 @@ impl SessionLog {
             _ => None,
         };
         self.account(unit, verb, payload);
+        self.last_line = Some(n);
         let re = self.reference(n, unit);
         let kind = match unit.kind {
             Kind::Command { .. } => "cmd",
@@ -253,6 +273,20 @@ impl SessionLog {
             LineWriter::begin(out, n, Some(self.session), at, "note"),
             note,
         );
+        1
+    }
+
+    /// Something happens on purpose, because of the unit that came last.
+    pub fn fault(&mut self, n: u64, at: Timestamp, fault: &FaultFacts, out: &mut Vec<u8>) -> u64 {
+        let mut line = self.line(out, n, at, "fault");
+        line.number_if("on", self.last_line);
+        line.text("act", &fault.act);
+        line.number_if("rule", fault.rule);
+        line.text_if("name", fault.name.as_deref());
+        line.number_if("draw", fault.drawn.map(u64::from));
+        let millis = fault.delay.map(|delay| delay.as_millis());
+        line.number_if("ms", millis.and_then(|millis| u64::try_from(millis).ok()));
+        line.end();
         1
     }
 

@@ -21,7 +21,7 @@ mod transcript;
 pub use dialogue::{Answer, Dialogue, Ending, Exchange, Handshake, Said, Transaction};
 pub use file::{FileLog, Head};
 pub(crate) use log::queue_id;
-pub use log::{CloseFacts, NoteFacts, OpenFacts, SessionLog, TlsLine, Via};
+pub use log::{CloseFacts, FaultFacts, NoteFacts, OpenFacts, SessionLog, TlsLine, Via};
 pub use merge::Merge;
 pub use read::{Damage, Reader, Recording, Unusable};
 pub use record::Record;

@@ -17,7 +17,7 @@ use crate::command::{Command, Heard, Verb, bdat_size};
 use crate::content::Examined;
 use crate::deviation::Deviation;
 use crate::direction::Direction;
-use crate::reply::{Reply, Severity};
+use crate::reply::{Reply, ReplyCode, Severity};
 use crate::stage::{Stage, Step, allowed};
 use crate::time::Timestamp;
 
@@ -77,8 +77,12 @@ struct Overlong {
 pub struct ServerSession {
     observer: Observer,
     ready: VecDeque<ServerOutput>,
+    /// What was said and is to be recorded before anything else happens.
+    said: VecDeque<Unit>,
     outgoing: Vec<u8>,
     asking: bool,
+    /// The command that is asked about, as it came.
+    line: Bytes,
     /// The last command was one whose positive reply changes the connection.
     last_verb: Option<Verb>,
     dots: DotDecoder,
@@ -87,6 +91,8 @@ pub struct ServerSession {
     form: Option<DataForm>,
     in_tls: bool,
     handshake_due: bool,
+    /// Nothing is answered any more: what comes is recorded.
+    deaf: bool,
     closing: bool,
     closed: bool,
     now: Timestamp,
@@ -100,14 +106,17 @@ impl ServerSession {
         Self {
             observer: Observer::new(Peers::Ours, limits),
             ready: VecDeque::from([ServerOutput::Ask(Asked::Greeting)]),
+            said: VecDeque::new(),
             outgoing: Vec::new(),
             asking: true,
+            line: Bytes::new(),
             last_verb: None,
             dots: DotDecoder::default(),
             overlong: None,
             form: None,
             in_tls: false,
             handshake_due: false,
+            deaf: false,
             closing: false,
             closed: false,
             now,
@@ -153,6 +162,16 @@ impl ServerSession {
         self.closing = true;
     }
 
+    /// The command that is asked about, as it came; empty when none is.
+    pub fn line(&self) -> &[u8] {
+        &self.line
+    }
+
+    /// When the client was heard last, or answered.
+    pub fn heard(&self) -> Timestamp {
+        self.now
+    }
+
     /// When to call [`give_up`](Self::give_up).
     pub fn deadline(&self) -> Timestamp {
         self.now + self.patience
@@ -162,6 +181,11 @@ impl ServerSession {
     /// examined: in BDAT chunks no octet is more than content (RFC 3030 §2).
     pub fn examined(&self) -> Option<Examined> {
         (self.form == Some(DataForm::Dot)).then(|| self.observer.examined())
+    }
+
+    /// How the content came that came last.
+    pub fn form(&self) -> Option<DataForm> {
+        self.form
     }
 
     /// TLS is in force.
@@ -187,13 +211,97 @@ impl ServerSession {
     /// The answer to what [`ServerOutput::Ask`] asked: one reply, but for content
     /// in LMTP, which gets one for each recipient that was accepted (RFC 2033 §4.2).
     pub fn answer(&mut self, now: Timestamp, replies: &[Reply]) {
-        self.asking = false;
+        self.asked();
         for reply in replies {
             self.send(now, reply);
         }
-        let Some(code) = replies.first().map(Reply::code) else {
-            return;
-        };
+        if let Some(code) = replies.first().map(Reply::code) {
+            self.settle(code);
+        }
+    }
+
+    /// Answers with octets of any kind where these replies were meant. The session goes
+    /// on by the replies that are among the octets, and where there are too few, as if
+    /// the ones that were meant had been said.
+    pub fn answer_otherwise(&mut self, now: Timestamp, meant: &[Reply], octets: &[u8]) {
+        self.asked();
+        self.now = self.now.max(now);
+        let due = self.observer.due();
+        let said = self.say(now, octets);
+        let left = meant
+            .len()
+            .saturating_sub(due.saturating_sub(self.observer.due()));
+        let mut unsaid = Vec::new();
+        for reply in meant.iter().skip(meant.len() - left) {
+            reply.encode(&mut unsaid);
+        }
+        self.observer.push(Direction::Server, &unsaid, now);
+        // It was not said, so it is not recorded.
+        while self.observer.poll_said().is_some() {}
+        if let Some(code) = said.or_else(|| meant.first().map(Reply::code)) {
+            self.settle(code);
+        }
+    }
+
+    /// Says octets of any kind, asked or not; returns the code of the first reply
+    /// among them.
+    pub fn say(&mut self, now: Timestamp, octets: &[u8]) -> Option<ReplyCode> {
+        self.outgoing.extend_from_slice(octets);
+        self.observer.push(Direction::Server, octets, now);
+        let mut said = None;
+        while let Some(unit) = self.observer.poll_said() {
+            if let Kind::Reply { code, .. } = unit.kind {
+                said = said.or(Some(code));
+            }
+            self.said.push_back(unit);
+        }
+        self.said.extend(self.observer.cut_off());
+        said
+    }
+
+    /// What is to be recorded before what was said may be sent.
+    pub fn poll_record(&mut self) -> Option<Unit> {
+        match self.ready.pop_front() {
+            Some(ServerOutput::Record(unit)) => Some(unit),
+            other => {
+                if let Some(other) = other {
+                    self.ready.push_front(other);
+                }
+                self.said.pop_front()
+            }
+        }
+    }
+
+    /// The replies that wait to be sent together, to be sent now.
+    pub fn take_outgoing(&mut self) -> Bytes {
+        std::mem::take(&mut self.outgoing).into()
+    }
+
+    /// Answers nothing any more: whatever comes is recorded.
+    pub fn fall_silent(&mut self) {
+        self.ask_no_more();
+        self.deaf = true;
+    }
+
+    fn asked(&mut self) {
+        self.asking = false;
+        self.line = Bytes::new();
+    }
+
+    /// What was to be asked, or passed on, is left.
+    fn ask_no_more(&mut self) {
+        self.asked();
+        self.ready
+            .retain(|output| matches!(output, ServerOutput::Record(_)));
+    }
+
+    /// So much waits to be understood that no more should be read.
+    pub fn is_full(&self) -> bool {
+        self.observer.held(Direction::Client) >= GROUP || self.observer.is_full()
+    }
+
+    /// What a reply changes for the session.
+    fn settle(&mut self, code: ReplyCode) {
         match self.last_verb.take() {
             Some(Verb::StartTls) if code.is_positive() => self.handshake_due = true,
             Some(Verb::Quit) if code.is_positive() => self.closing = true,
@@ -207,7 +315,7 @@ impl ServerSession {
 
     /// Closes instead of answering.
     pub fn hang_up(&mut self) {
-        self.asking = false;
+        self.ask_no_more();
         self.closing = true;
     }
 
@@ -238,6 +346,9 @@ impl ServerSession {
     /// What is to be done next; `None` means: read, or answer.
     pub fn poll(&mut self) -> Option<ServerOutput> {
         loop {
+            if let Some(unit) = self.poll_record() {
+                return Some(ServerOutput::Record(unit));
+            }
             if let Some(output) = self.ready.pop_front() {
                 return Some(output);
             }
@@ -249,6 +360,9 @@ impl ServerSession {
                 && self.outgoing.len() < GROUP
                 && let Some(unit) = self.observer.poll()
             {
+                if self.deaf {
+                    return Some(ServerOutput::Record(unit));
+                }
                 self.hear(unit);
                 continue;
             }
@@ -323,6 +437,7 @@ impl ServerSession {
             },
             Kind::Command { verb } => {
                 self.last_verb = Some(verb);
+                self.line = bytes.clone();
                 self.ask_about(&bytes, deviations);
             }
             Kind::Sasl { .. } => {

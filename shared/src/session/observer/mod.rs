@@ -258,6 +258,27 @@ impl Observer {
         self.awaited.len() >= self.limits.unanswered
     }
 
+    /// The next unit of the server alone, whole.
+    pub(crate) fn poll_said(&mut self) -> Option<Unit> {
+        self.poll_server()
+    }
+
+    /// What the server has said so far of a reply that will not become whole.
+    pub(crate) fn cut_off(&mut self) -> Option<Unit> {
+        let held = self.server.len();
+        (held > 0).then(|| self.not_a_reply(held))
+    }
+
+    /// How many replies are due; the greeting is one.
+    pub(crate) fn due(&self) -> usize {
+        let awaited = self.awaited.iter().map(|one| match (one.left, one.step) {
+            (Some(left), _) => left,
+            (None, Step::EndOfData | Step::Bdat { last: true }) => self.replies_to_content(),
+            (None, _) => 1,
+        });
+        awaited.sum::<usize>() + usize::from(!self.greeted)
+    }
+
     fn buffer(&mut self, direction: Direction) -> &mut Buffer {
         match direction {
             Direction::Client => &mut self.client,

@@ -186,7 +186,7 @@ impl Observer {
 
     /// RFC 2033 §4.2: LMTP answers the content once for each accepted recipient. They
     /// are known when all that came before the content has been answered.
-    fn replies_to_content(&self) -> usize {
+    pub(super) fn replies_to_content(&self) -> usize {
         if self.lmtp {
             self.accepted_recipients.max(1)
         } else {
@@ -323,7 +323,7 @@ impl Observer {
         end
     }
 
-    fn not_a_reply(&mut self, length: usize) -> Unit {
+    pub(super) fn not_a_reply(&mut self, length: usize) -> Unit {
         self.reply = PartialReply::default();
         let why = RawReason::NotAReply;
         let mut unit = self.unit(Server, length, Kind::Raw { why });
