@@ -29,6 +29,11 @@ pub enum Command {
     Sink(Box<sink::Options>),
     /// List the personas: named ways of being right or wrong
     Personas,
+    /// List what rules of faults are made of, the presets and the named failures
+    Faults {
+        /// Explain this stage, condition, action, preset or failure alone
+        name: Option<String>,
+    },
 }
 
 /// The options of `run`.

@@ -17,6 +17,7 @@ pub mod config;
 mod connection;
 mod exit;
 pub mod expect;
+pub mod fault;
 pub mod inbox;
 pub mod listener;
 pub mod monitor;
@@ -53,6 +54,14 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             policy::persona::list();
             ExitCode::SUCCESS
         }
+        Command::Faults { name } => {
+            if fault::list(name.as_deref()) {
+                return ExitCode::SUCCESS;
+            }
+            let name = name.unwrap_or_default();
+            let error = anyhow::anyhow!("there is no '{name}' (see: helo-server faults)");
+            fail(&error, 2)
+        }
         Command::Sink(options) => finish(sink::run(&options).map(|()| Vec::new())),
         Command::Run(run) => serve(*run, matches.subcommand_matches("run")),
     }
@@ -68,7 +77,7 @@ fn serve(run: Run, matches: Option<&ArgMatches>) -> ExitCode {
         Err(error) => return fail(&error, 2),
     };
     if run.print_config {
-        return match options.to_toml() {
+        return match options.expanded().to_toml() {
             Ok(text) => {
                 anstream::print!("{text}");
                 ExitCode::SUCCESS
@@ -91,6 +100,7 @@ fn with_default_command(arguments: impl IntoIterator<Item = OsString>) -> Vec<Os
         "run",
         "sink",
         "personas",
+        "faults",
         "help",
         "-h",
         "--help",

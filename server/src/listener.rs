@@ -13,6 +13,7 @@ use driver::process::{Termination, raise_descriptor_limit, survive_file_size_lim
 use driver::serve::Ending;
 use driver::socket::Socket;
 use driver::stream::Stream;
+use shared::recording::NoteFacts;
 use tokio::sync::watch;
 use tokio::task::{Id, JoinSet};
 
@@ -75,6 +76,7 @@ async fn serve(settings: &Settings) -> Result<Vec<Unmet>, Stopped> {
     site.keeper.prepare().map_err(Stopped::with(6))?;
     let journal = open_journal(options).map_err(Stopped::with(6))?;
     journal.tap(Arc::new(site.monitor.clone()));
+    note_seed(&site, &journal).map_err(Stopped::with(6))?;
     let urls: Vec<String> = http.iter().map(Http::url).collect();
     listeners
         .announce_with(options.ready_file.as_deref(), &urls)
@@ -128,6 +130,21 @@ enum Stop {
     Enough,
     /// Nothing can be recorded any more.
     Failed(WriteFailed),
+}
+
+/// What is left to chance can be had again: the recording says what it was drawn from.
+fn note_seed(site: &Site, journal: &Journal) -> Result<(), WriteFailed> {
+    if site.faults.rules().is_empty() {
+        return Ok(());
+    }
+    let seed = site.faults.seed();
+    tracing::info!("faults are drawn from --seed {seed}");
+    journal.note(&NoteFacts {
+        by: "helo-server".into(),
+        tag: Some("faults".into()),
+        bind: vec![("seed".into(), seed.to_string())],
+        ..NoteFacts::default()
+    })
 }
 
 /// Listens wherever it is wanted, or nowhere.
@@ -207,6 +224,11 @@ impl Server {
     fn take(&mut self, accepted: Accepted, ending: &watch::Receiver<Ending>) {
         while let Some(done) = self.sessions.try_join_next_with_id() {
             self.forget(&done);
+        }
+        let clock = self.journal.clock();
+        if self.site.faults.is_shut(|| clock.now()) {
+            Stream::new(accepted.socket).reset_on_drop();
+            return;
         }
         let client = accepted.client.ip();
         if let Some(objection) = self.objection(client) {

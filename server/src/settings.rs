@@ -3,11 +3,13 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use driver::sasl::{Accounts, NameCase};
 use driver::tls::{Clients, ServerConfig};
 use ipnet::IpNet;
 use shared::address::Domain;
+use shared::fault::draw::draw;
+use shared::fault::engine::Life;
 use tokio::sync::Semaphore;
 
 use crate::api::{Guard, Token};
@@ -15,6 +17,7 @@ use crate::config::{
     ClientAuth, HeloRule, Limits, LineEndings, ListenSpec, Mailboxes, Options, Protocol,
     ProxyHeader, Recipients, RelayPolicy, StoreSpec, TlsMode,
 };
+use crate::fault::{Faults, Origin, read_scenario};
 use crate::inbox::{Inbox, Received};
 use crate::monitor::{Keep, Monitor};
 use crate::policy::persona::{self, Persona};
@@ -69,6 +72,8 @@ pub struct Site {
     pub ports: Vec<Port>,
     /// For STARTTLS and implicit TLS.
     pub tls: Option<Arc<ServerConfig>>,
+    /// The rules by which it misbehaves.
+    pub faults: Arc<Faults>,
     /// What was received.
     pub inbox: Inbox,
     /// What is known of the running server.
@@ -125,6 +130,7 @@ pub struct Settings {
     accounts: Option<Arc<Accounts>>,
     recipients: Known,
     senders: Option<Mailboxes>,
+    faults: Arc<Faults>,
     /// Who may use the HTTP API.
     pub guard: Guard,
 }
@@ -177,6 +183,7 @@ impl Settings {
             .map(Mailboxes::read)
             .transpose()?;
         let guard = guard(&options)?;
+        let faults = Arc::new(faults(&options, &ports)?);
         Ok(Self {
             options,
             persona,
@@ -185,6 +192,7 @@ impl Settings {
             accounts,
             recipients,
             senders,
+            faults,
             guard,
         })
     }
@@ -242,6 +250,7 @@ impl Settings {
             strict: options.strict,
             ports: self.ports.clone(),
             tls: self.tls.clone(),
+            faults: Arc::clone(&self.faults),
             monitor: Monitor::new(match options.api.http {
                 Some(_) => Keep::Sessions,
                 None => Keep::Counts,
@@ -311,6 +320,34 @@ fn tls(options: &Options, ports: &[Port]) -> Result<Option<Arc<ServerConfig>>> {
         _ => bail!("tls-cert and tls-key belong together"),
     };
     Ok(Some(config))
+}
+
+/// The rules, with what they need.
+fn faults(options: &Options, ports: &[Port]) -> Result<Faults> {
+    // Whoever wants the same again is told it, and names it.
+    let drawn = || draw([driver::clock::wall().nanos(), 0, 0, 0]);
+    let names = ports.iter().map(|port| port.name.clone()).collect();
+    let faults = Faults::new(
+        options.seed.unwrap_or_else(drawn),
+        options.magic_domain.clone(),
+        names_for_certificate(options),
+        names,
+    );
+    for spec in &options.fault {
+        let added = faults.add(spec.fault(), Life::Stays, Origin::Start);
+        added.with_context(|| format!("--fault {spec}"))?;
+    }
+    for rule in &options.rule {
+        let added = faults.add(&rule.fault(), Life::Stays, Origin::Start);
+        added.with_context(|| format!("the rule '{}'", rule.rule()))?;
+    }
+    if let Some(path) = &options.scenario {
+        for fault in read_scenario(path)? {
+            let added = faults.add(&fault, Life::Stays, Origin::Start);
+            added.with_context(|| format!("--scenario {}", path.display()))?;
+        }
+    }
+    Ok(faults)
 }
 
 /// Who may log in; none if nobody can.

@@ -3,6 +3,7 @@
 
 mod api;
 mod exit;
+mod faults;
 mod limits;
 mod listen;
 mod mailboxes;
@@ -26,6 +27,7 @@ use toml::{Table, Value};
 
 pub use api::Api;
 pub use exit::Exit;
+pub use faults::{FaultSpec, RuleSpec};
 pub use limits::Limits;
 pub use listen::{ListenSpec, NoListener, Place, Protocol, ProxyHeader, TlsMode};
 pub use mailboxes::Mailboxes;
@@ -182,6 +184,26 @@ pub struct Options {
     /// Write the addresses listened on to this file, one a line, when ready
     #[arg(long, value_name = "FILE")]
     pub ready_file: Option<PathBuf>,
+    /// Misbehave by this rule, preset or named failure (see `helo-server faults`); may be
+    /// given more than once
+    #[arg(long, value_name = "RULE")]
+    #[serde_as(as = "Vec<DisplayFromStr>")]
+    pub fault: Vec<FaultSpec>,
+    /// Read more of them from this file, one a line
+    #[arg(long, value_name = "FILE")]
+    pub scenario: Option<PathBuf>,
+    /// What is left to chance is drawn from this: the same seed draws the same [default:
+    /// another one at each start]
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// The mailboxes of this domain ask for what is to happen to them: 421@D,
+    /// 550-5.1.1@D, rcpt-450@D, mail-451@D, dot-554@D, timeout@D, close@D, slow-3s@D
+    #[arg(long, value_name = "D")]
+    #[serde_as(as = "Option<DisplayFromStr>")]
+    pub magic_domain: Option<Domain>,
+    /// Rules in four parts, in the file alone
+    #[arg(skip)]
+    pub rule: Vec<RuleSpec>,
     /// What a client may do, and for how long
     #[command(flatten)]
     pub limits: Limits,
@@ -295,6 +317,13 @@ impl Options {
         let (mut merged, of_file) = (Table::try_from(&self)?, Table::try_from(&of_file)?);
         overlay(&mut merged, &of_file, &keys, &given(matches));
         Ok(merged.try_into()?)
+    }
+
+    /// The same with rules in place of the names that stand for them.
+    #[must_use]
+    pub fn expanded(mut self) -> Self {
+        self.fault = faults::expanded(&self.fault);
+        self
     }
 
     /// As the file that would say the same.

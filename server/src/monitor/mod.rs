@@ -58,6 +58,13 @@ pub enum Keep {
 }
 
 impl Monitor {
+    /// Forgets that session after all others.
+    pub fn capture(&self, session: u64) {
+        if let Some(sessions) = &self.inner.sessions {
+            sessions.capture(session);
+        }
+    }
+
     /// A monitor of a server that has just begun.
     pub fn new(keep: Keep) -> Self {
         let inner = Inner {

@@ -84,6 +84,8 @@ pub(super) struct Entry {
     pub(super) lines: Lines,
     /// It is among the newest.
     remembered: bool,
+    /// It is forgotten after those that are not.
+    captured: bool,
 }
 
 /// An entry that its session and the list share.
@@ -108,9 +110,10 @@ impl Sessions {
             summary,
             lines: Lines::default(),
             remembered: true,
+            captured: false,
         }));
         let mut list = lock(&self.list);
-        let forgotten = (list.len() >= MOST).then(|| list.pop_front()).flatten();
+        let forgotten = (list.len() >= MOST).then(|| oldest(&mut list)).flatten();
         // Sessions begin at the same time: their numbers may come out of order.
         let at = list.partition_point(|(other, _)| *other < number);
         list.insert(at, (number, Arc::clone(&entry)));
@@ -148,6 +151,13 @@ impl Sessions {
         })
     }
 
+    /// It is forgotten after those that are not captured.
+    pub(super) fn capture(&self, number: u64) {
+        if let Some(entry) = self.find(number) {
+            lock(&entry).captured = true;
+        }
+    }
+
     pub(super) fn forget_closed(&self) {
         lock(&self.list).retain(|(_, entry)| lock(entry).summary.end.is_none());
     }
@@ -158,6 +168,12 @@ impl Sessions {
         let (found, entry) = list.get(at)?;
         (*found == number).then(|| Arc::clone(entry))
     }
+}
+
+/// Takes out the oldest that nobody captured; the oldest of all if all are.
+fn oldest(list: &mut VecDeque<(u64, Shared)>) -> Option<(u64, Shared)> {
+    let free = list.iter().position(|(_, entry)| !lock(entry).captured);
+    list.remove(free.unwrap_or(0))
 }
 
 impl Entry {

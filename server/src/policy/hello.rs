@@ -70,15 +70,15 @@ impl SessionPolicy {
     /// The lines of the EHLO reply after the first.
     fn offer(&self) -> Vec<String> {
         let mut lines = self.extensions();
-        for line in &self.site.advertised {
+        for line in self.site.advertised.iter().chain(&self.faults.advertised) {
             let keyword = keyword(line);
             lines.retain(|one| self::keyword(one) != keyword);
             lines.push(line.clone());
         }
         let hidden = |line: &String| {
             let keyword = keyword(line);
-            let hidden = self.site.hidden.iter();
-            hidden.clone().any(|one| one.eq_ignore_ascii_case(keyword))
+            let mut hidden = self.site.hidden.iter().chain(&self.faults.hidden);
+            hidden.any(|one| one.eq_ignore_ascii_case(keyword))
         };
         lines.retain(|line| !hidden(line));
         lines

@@ -2,6 +2,7 @@
 
 mod auth;
 mod client;
+mod fault;
 mod hello;
 pub mod persona;
 mod recipient;

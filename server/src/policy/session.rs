@@ -1,6 +1,7 @@
 //! One client's session: the answer to each command.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use driver::clock::Clock;
@@ -9,6 +10,7 @@ use driver::sasl::server::Identity;
 use driver::serve::{Answer, Due, Policy};
 use driver::socket::Endpoint;
 use driver::stream::Stream;
+use driver::strike::{Strike, TlsStrike};
 use driver::tls::Facts;
 use ipnet::IpNet;
 use shared::command::{Command, Heard, Verb};
@@ -19,9 +21,11 @@ use shared::session::{Asked, ServerSession};
 
 use super::auth::Auth;
 use super::client::Client;
+use super::fault::SessionFaults;
 use super::hello::Helo;
 use super::transaction::Envelope;
 use crate::config::{Protocol, TlsMode};
+use crate::fault::Saying;
 use crate::monitor::Limit;
 use crate::settings::{Port, Site};
 use crate::store::Incoming;
@@ -44,6 +48,7 @@ pub struct SessionPolicy {
     pub(super) auth: Auth,
     pub(super) in_tls: bool,
     pub(super) tls_version: Option<String>,
+    pub(super) faults: SessionFaults,
 }
 
 /// What a client has done so far, where it may not do so for ever.
@@ -70,6 +75,7 @@ impl SessionPolicy {
     /// The policy for a client; none if there is no such listener.
     pub fn new(site: Arc<Site>, clock: Clock, served: Served) -> Option<Self> {
         let port = site.ports.get(served.listener)?.clone();
+        let faults = SessionFaults::new(site.faults.enter());
         Some(Self {
             site,
             port,
@@ -84,6 +90,7 @@ impl SessionPolicy {
             auth: Auth::default(),
             in_tls: false,
             tls_version: None,
+            faults,
         })
     }
 
@@ -215,7 +222,7 @@ impl SessionPolicy {
     }
 
     fn hides(&self, keyword: &str) -> bool {
-        let mut hidden = self.site.hidden.iter();
+        let mut hidden = self.site.hidden.iter().chain(&self.faults.hidden);
         hidden.any(|one| one.eq_ignore_ascii_case(keyword))
     }
 
@@ -275,8 +282,9 @@ impl SessionPolicy {
     }
 }
 
-impl Policy for SessionPolicy {
-    async fn asked(&mut self, asked: Asked, session: &ServerSession) -> Answer {
+impl SessionPolicy {
+    /// The answer without any fault.
+    pub(super) async fn answer_to(&mut self, asked: Asked, session: &ServerSession) -> Answer {
         let reply = match asked {
             Asked::Greeting => self.greeting(),
             Asked::Command(heard) if is_foreign(&heard.verb) => {
@@ -302,9 +310,58 @@ impl Policy for SessionPolicy {
         }
         Answer::Reply(reply)
     }
+}
 
-    async fn content(&mut self, bytes: Bytes) {
+impl Policy for SessionPolicy {
+    async fn asked(&mut self, asked: Asked, session: &ServerSession) -> Answer {
+        let ends = matches!(asked, Asked::EndOfData { .. });
+        let quiet = self.was_answered_early(&asked);
+        let mut plan = self.fault_of(&asked, session);
+        if quiet {
+            plan.get_or_insert_default().saying = Some(Saying::Nothing);
+        }
+        let decided = plan.as_ref().is_some_and(|plan| plan.decides());
+        let given = if decided {
+            None
+        } else {
+            self.faults_by_recipient(&asked)
+        };
+        let answer = match (given, plan) {
+            (Some(mut given), plan) => {
+                given
+                    .strike
+                    .join(plan.map(|plan| plan.strike).unwrap_or_default());
+                Box::pin(self.verdicts_by_recipient(session, *given)).await
+            }
+            // Rare, and large: sessions that behave have no room for it.
+            (_, Some(plan)) => Box::pin(self.answer_by(asked, session, plan)).await,
+            (_, None) => self.answer_to(asked, session).await,
+        };
+        if ends {
+            self.forget_content();
+        }
+        answer
+    }
+
+    async fn content(&mut self, bytes: Bytes) -> Option<Box<Strike>> {
         self.take_content(&bytes);
+        self.fault_within(&bytes)
+    }
+
+    fn connected(&mut self) -> Option<Box<Strike>> {
+        self.fault_at_connect()
+    }
+
+    fn shaking_hands(&mut self) -> Option<Box<TlsStrike>> {
+        self.fault_of_handshake()
+    }
+
+    fn idle_after(&self) -> Option<Duration> {
+        self.next_idle()
+    }
+
+    fn idle(&mut self, period: Duration) -> Option<Box<Strike>> {
+        self.fault_of_silence(period)
     }
 
     fn tls_started(&mut self, facts: &Facts, stream: &Stream) {
@@ -313,7 +370,7 @@ impl Policy for SessionPolicy {
 
     fn gave_up(&mut self, due: Due) {
         self.site.monitor.tripped(match due {
-            Due::Silence => Limit::TimeoutCommand,
+            Due::Silence | Due::Idle(_) => Limit::TimeoutCommand,
             Due::Session => Limit::TimeoutSession,
             Due::Pace => Limit::Rate,
             Due::Handshake => Limit::TimeoutTls,

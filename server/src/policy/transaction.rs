@@ -33,6 +33,22 @@ pub(super) struct Taken {
     pub(super) recipient: Recipient,
 }
 
+impl Envelope {
+    /// The users it is for, and whether it is for foreign domains, too.
+    fn places(&self) -> (Vec<&str>, bool) {
+        let mut users: Vec<&str> = Vec::new();
+        let mut foreign = false;
+        for taken in &self.recipients {
+            match &taken.recipient {
+                Recipient::Local { user } if !users.contains(&user.as_str()) => users.push(user),
+                Recipient::Local { .. } => {}
+                Recipient::Foreign => foreign = true,
+            }
+        }
+        (users, foreign)
+    }
+}
+
 impl SessionPolicy {
     pub(super) fn mail(&mut self, reverse_path: &ReversePath, parameters: &Parameters) -> Reply {
         if self.counts.messages >= self.site.limits.max_messages {
@@ -184,20 +200,20 @@ impl SessionPolicy {
         Reply::of(503, "5.5.1", "RCPT first")
     }
 
+    /// What is coming in goes to those alone who are recipients now.
+    pub(super) fn retarget(&mut self) {
+        if let (Some(incoming), Some(envelope)) = (&mut self.incoming, &self.envelope) {
+            let (users, foreign) = envelope.places();
+            incoming.retarget(&self.site.keeper, &users, foreign);
+        }
+    }
+
     /// Makes ready to take the content.
     fn begin(&self) -> Result<Incoming, Reply> {
         let Some(envelope) = &self.envelope else {
             return Err(Reply::of(503, "5.5.1", "MAIL first"));
         };
-        let mut users: Vec<&str> = Vec::new();
-        let mut foreign = false;
-        for taken in &envelope.recipients {
-            match &taken.recipient {
-                Recipient::Local { user } if !users.contains(&user.as_str()) => users.push(user),
-                Recipient::Local { .. } => {}
-                Recipient::Foreign => foreign = true,
-            }
-        }
+        let (users, foreign) = envelope.places();
         let trace = Trace {
             reverse_path: envelope.reverse_path.to_string(),
             helo: self.helo.as_ref().map_or("unknown", |helo| &helo.name),

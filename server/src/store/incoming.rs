@@ -58,6 +58,11 @@ impl Incoming {
         })
     }
 
+    /// It goes to some of those alone for whom it was begun.
+    pub fn retarget(&mut self, keeper: &Keeper, users: &[&str], foreign: bool) {
+        self.message.targets = keeper.targets(users, foreign);
+    }
+
     /// Takes a piece of content. An error is kept for the end: the client is to
     /// be heard out before it is answered.
     pub fn write(&mut self, bytes: &[u8]) {

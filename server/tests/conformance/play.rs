@@ -228,7 +228,8 @@ impl<'a> Session<'a> {
                 ServerOutput::Record(unit) => self.played.units.push(unit),
                 ServerOutput::Content(bytes) => {
                     self.coming.extend_from_slice(&bytes);
-                    self.server.runtime.block_on(self.policy.content(bytes));
+                    let strike = self.server.runtime.block_on(self.policy.content(bytes));
+                    assert!(strike.is_none(), "there are no rules: {strike:?}");
                 }
                 ServerOutput::Send(bytes) => self.sent.extend_from_slice(&bytes),
                 ServerOutput::StartTls => {
@@ -258,6 +259,7 @@ impl<'a> Session<'a> {
                 self.wire.close();
             }
             Answer::HangUp => self.wire.hang_up(),
+            Answer::Struck(replies, strike) => panic!("no rules, and yet {strike:?}: {replies:?}"),
         }
     }
 

@@ -8,6 +8,7 @@
     reason = "a test may fail, and each of them uses a part of this"
 )]
 
+pub mod faulty;
 pub mod http;
 pub mod mail;
 pub mod tls;

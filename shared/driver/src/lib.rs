@@ -13,6 +13,7 @@
 //! | [`tap`] | following the recording while it is made |
 //! | [`talk`] | drives a `ClientSession` |
 //! | [`serve`] | drives a `ServerSession` |
+//! | [`strike`], [`handshake`] | what goes wrong on purpose, and doing it |
 //! | [`net`] | binding, connecting, network namespaces |
 //! | [`listen`] | several listening sockets, and saying where they are |
 //! | [`proxied`] | the PROXY header at the start of a connection |
@@ -20,6 +21,7 @@
 //! | [`sasl`] | SASL, both halves: who a client is |
 
 pub mod clock;
+pub mod handshake;
 pub mod journal;
 pub mod listen;
 pub mod net;
@@ -27,8 +29,10 @@ pub mod process;
 pub mod proxied;
 pub mod sasl;
 pub mod serve;
+mod shelf;
 pub mod socket;
 pub mod stream;
+pub mod strike;
 pub mod talk;
 pub mod tap;
 pub mod tls;

@@ -15,8 +15,10 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::clock::Clock;
+use crate::handshake::Break;
 use crate::journal::{Ended, SessionJournal, WriteFailed};
 use crate::stream::Stream;
+use crate::strike::{Strike, TlsStrike};
 use crate::tls::Facts;
 
 /// What to answer.
@@ -30,6 +32,8 @@ pub enum Answer {
     Last(Reply),
     /// Nothing: close the connection.
     HangUp,
+    /// These replies, and what is to go wrong with them.
+    Struck(Vec<Reply>, Box<Strike>),
 }
 
 /// Whoever decides what a server says.
@@ -41,14 +45,34 @@ pub trait Policy: Send {
         session: &ServerSession,
     ) -> impl Future<Output = Answer> + Send;
 
-    /// Takes a piece of message content, dots undone.
-    fn content(&mut self, bytes: Bytes) -> impl Future<Output = ()> + Send;
+    /// Takes a piece of message content, dots undone; what is to go wrong there.
+    fn content(&mut self, bytes: Bytes) -> impl Future<Output = Option<Box<Strike>>> + Send;
 
     /// TLS is in force; everything said before is forgotten (RFC 3207 §4.2).
     fn tls_started(&mut self, facts: &Facts, stream: &Stream);
 
     /// The session is given up: a time limit was met.
     fn gave_up(&mut self, _due: Due) {}
+
+    /// What is to go wrong before anything is said.
+    fn connected(&mut self) -> Option<Box<Strike>> {
+        None
+    }
+
+    /// What is to go wrong with the TLS handshake.
+    fn shaking_hands(&mut self) -> Option<Box<TlsStrike>> {
+        None
+    }
+
+    /// After how long a silence of the client it is to be told of it, next.
+    fn idle_after(&self) -> Option<Duration> {
+        None
+    }
+
+    /// The client has been silent for so long: what is to go wrong.
+    fn idle(&mut self, _period: Duration) -> Option<Box<Strike>> {
+        None
+    }
 }
 
 /// What a connection is served with.
@@ -142,6 +166,9 @@ pub async fn serve(
         ends: (!service.waits.session.is_zero()).then(|| now + service.waits.session),
         pace: None,
         closed: false,
+        read_rate: None,
+        write_rate: None,
+        stalled: None,
     };
     let result = loop_.run(policy).await;
     let ended = match &result {
@@ -160,18 +187,24 @@ pub async fn serve(
     result.map(drop)
 }
 
-struct Loop<'a> {
-    session: ServerSession,
-    stream: &'a mut Stream,
-    service: &'a Service,
-    journal: &'a mut SessionJournal,
+pub(crate) struct Loop<'a> {
+    pub(crate) session: ServerSession,
+    pub(crate) stream: &'a mut Stream,
+    pub(crate) service: &'a Service,
+    pub(crate) journal: &'a mut SessionJournal,
     batch: Vec<Unit>,
-    received: BytesMut,
+    pub(crate) received: BytesMut,
     /// When the session must be over.
-    ends: Option<Timestamp>,
+    pub(crate) ends: Option<Timestamp>,
     pace: Option<Pace>,
     /// The end is recorded.
     closed: bool,
+    /// Octets a second that are read at most, on purpose.
+    pub(crate) read_rate: Option<u64>,
+    /// Octets a second that are written at most, on purpose.
+    pub(crate) write_rate: Option<u64>,
+    /// Nothing is read before that, on purpose.
+    pub(crate) stalled: Option<Timestamp>,
 }
 
 impl Drop for Loop<'_> {
@@ -197,29 +230,30 @@ struct Pace {
 impl Loop<'_> {
     async fn run(&mut self, policy: &mut impl Policy) -> Result<Ended, ServeError> {
         let mut ended = Ended::SERVER;
-        if self.service.implicit_tls {
-            self.handshake(policy).await?;
+        if let Some(ended) = self.begin(policy).await? {
+            return Ok(ended);
         }
-        self.notice_early_talk().await?;
         loop {
             while let Some(output) = self.session.poll() {
-                match output {
-                    ServerOutput::Record(unit) => self.note(unit)?,
-                    ServerOutput::Content(bytes) => policy.content(bytes).await,
-                    ServerOutput::Ask(asked) => self.answer(asked, policy).await,
-                    ServerOutput::Send(bytes) => self.send(&bytes, policy).await?,
-                    ServerOutput::StartTls => self.start_tls(policy).await?,
-                    ServerOutput::Close => {
-                        self.record_batch()?;
-                        self.finish().await;
-                        return Ok(ended);
-                    }
+                if let ServerOutput::Close = output {
+                    self.record_batch()?;
+                    self.finish().await;
+                    return Ok(ended);
+                }
+                if let Some(ended) = self.perform(output, policy).await? {
+                    return Ok(ended);
                 }
             }
             self.record_batch()?;
-            match self.read().await? {
+            match self.read(policy.idle_after()).await? {
                 Read::Some => {}
                 Read::End => ended = Ended::CLIENT,
+                Read::Late(Due::Idle(period)) => {
+                    let strike = policy.idle(period);
+                    if let Some(ended) = self.strike_unasked(strike).await? {
+                        return Ok(ended);
+                    }
+                }
                 Read::Late(due) => {
                     ended = Ended::TIMEOUT;
                     policy.gave_up(due);
@@ -228,9 +262,54 @@ impl Loop<'_> {
         }
     }
 
+    /// Does what the session says. Tells how it ended, if that was on purpose.
+    async fn perform(
+        &mut self,
+        output: ServerOutput,
+        policy: &mut impl Policy,
+    ) -> Result<Option<Ended>, ServeError> {
+        match output {
+            ServerOutput::Record(unit) => self.note(unit)?,
+            ServerOutput::Content(bytes) => {
+                let strike = policy.content(bytes).await;
+                return self.strike_unasked(strike).await;
+            }
+            ServerOutput::Ask(asked) => {
+                return self.answer(asked, policy).await;
+            }
+            ServerOutput::Send(bytes) => self.send(&bytes, policy).await?,
+            ServerOutput::StartTls => return self.start_tls(policy).await,
+            ServerOutput::Close => {}
+        }
+        Ok(None)
+    }
+
+    /// What comes before the first command.
+    async fn begin(&mut self, policy: &mut impl Policy) -> Result<Option<Ended>, ServeError> {
+        let strike = policy.connected();
+        let ends = strike.as_ref().is_some_and(|strike| strike.end.is_some());
+        if let Some(ended) = self.strike_unasked(strike).await? {
+            return Ok(Some(ended));
+        }
+        if ends {
+            return Ok(None);
+        }
+        if self.service.implicit_tls
+            && let Some(ended) = self.handshake(policy).await?
+        {
+            return Ok(Some(ended));
+        }
+        self.notice_early_talk().await?;
+        Ok(None)
+    }
+
     /// Has the policy answer, however long it takes; but when the server ends, only the
     /// verdict on a message is still waited for.
-    async fn answer(&mut self, asked: Asked, policy: &mut impl Policy) {
+    async fn answer(
+        &mut self,
+        asked: Asked,
+        policy: &mut impl Policy,
+    ) -> Result<Option<Ended>, ServeError> {
         let verdict = matches!(asked, Asked::EndOfData { .. });
         let mut ending = self.service.ending.clone();
         let answer = tokio::select! {
@@ -249,20 +328,23 @@ impl Loop<'_> {
                 self.session.close();
             }
             Answer::HangUp => self.session.hang_up(),
+            Answer::Struck(replies, strike) => {
+                // Rare, and large: a session that nothing goes wrong with has no room for it.
+                return Box::pin(self.strike(Some(&replies), &strike)).await;
+            }
         }
+        Ok(None)
     }
 
     async fn send(&mut self, bytes: &[u8], policy: &mut impl Policy) -> Result<(), ServeError> {
         self.record_batch()?;
         self.journal.durable().await?;
-        // A client that does not take its replies is as silent as one that says
-        // nothing.
-        let limit = self.service.waits.command;
-        let sent = within(limit, &self.service.ending, self.stream.write(bytes)).await;
-        if has_timed_out(&sent) {
+        let sent = self.write(bytes).await;
+        if matches!(&sent, Err(ServeError::Wire(error)) if error.kind() == io::ErrorKind::TimedOut)
+        {
             policy.gave_up(Due::Silence);
         }
-        Ok(sent?)
+        sent
     }
 
     /// What is not recorded is not passed on, but for this: RFC 5321 §3.8 has the
@@ -277,16 +359,18 @@ impl Loop<'_> {
     }
 
     /// Waits for the client, its time limits, or the end of the server.
-    async fn read(&mut self) -> Result<Read, ServeError> {
+    async fn read(&mut self, idle: Option<Duration>) -> Result<Read, ServeError> {
+        let most = self.may_read().await?;
         self.received.clear();
         self.follow_pace();
         let clock = self.service.clock;
-        let (deadline, why) = self.deadline();
+        let (deadline, why) = self.deadline(idle);
         let deadline = clock.instant(deadline);
         let between = self.session.may_be_interrupted();
         let mut ending = self.service.ending.clone();
+        let mut octets = 0;
         tokio::select! {
-            read = self.stream.read(&mut self.received) => {
+            read = self.stream.read_at_most(&mut self.received, most) => {
                 let count = read?;
                 if count == 0 {
                     self.session.receive_end();
@@ -296,9 +380,11 @@ impl Loop<'_> {
                     pace.octets += count as u64;
                 }
                 self.session.receive(clock.now(), &self.received);
+                octets = count;
             }
             () = tokio::time::sleep_until(deadline) => match why {
                 Due::Pace if self.is_fast_enough() => {}
+                due @ Due::Idle(_) => return Ok(Read::Late(due)),
                 due => {
                     let reply = Reply::of(421, "4.4.2", due.text());
                     self.session.give_up(clock.now(), &reply);
@@ -313,15 +399,17 @@ impl Loop<'_> {
                 self.session.give_up(clock.now(), &shutting_down());
             }
         }
+        self.have_read(octets).await?;
         Ok(Read::Some)
     }
 
     /// What is due first, and when.
-    fn deadline(&self) -> (Timestamp, Due) {
+    fn deadline(&self, idle: Option<Duration>) -> (Timestamp, Due) {
         let silence = (self.session.deadline(), Due::Silence);
         let session = self.ends.map(|ends| (ends, Due::Session));
         let pace = self.pace.map(|pace| (pace.due, Due::Pace));
-        let others = [session, pace].into_iter().flatten();
+        let idle = idle.map(|idle| (self.session.heard() + idle, Due::Idle(idle)));
+        let others = [session, pace, idle].into_iter().flatten();
         others.fold(
             silence,
             |first, next| if next.0 < first.0 { next } else { first },
@@ -330,7 +418,9 @@ impl Loop<'_> {
 
     /// Begins to watch the pace where content begins, and stops where it ends.
     fn follow_pace(&mut self) {
-        let in_content = matches!(self.session.stage(), Stage::Data | Stage::Bdat);
+        // What is slow on purpose is not the client's fault.
+        let in_content =
+            matches!(self.session.stage(), Stage::Data | Stage::Bdat) && self.read_rate.is_none();
         self.pace = match (self.service.waits.pace, self.pace) {
             (Some(_), Some(pace)) if in_content => Some(pace),
             (Some((_, over)), None) if in_content => Some(Pace {
@@ -347,18 +437,34 @@ impl Loop<'_> {
         self.pace.take().is_none_or(|pace| pace.octets >= least)
     }
 
-    async fn start_tls(&mut self, policy: &mut impl Policy) -> Result<(), ServeError> {
-        self.handshake(policy).await?;
-        self.session.tls_ready(self.service.clock.now());
-        Ok(())
+    async fn start_tls(&mut self, policy: &mut impl Policy) -> Result<Option<Ended>, ServeError> {
+        let ended = self.handshake(policy).await?;
+        if ended.is_none() {
+            self.session.tls_ready(self.service.clock.now());
+        }
+        Ok(ended)
     }
 
-    async fn handshake(&mut self, policy: &mut impl Policy) -> Result<(), ServeError> {
+    async fn handshake(&mut self, policy: &mut impl Policy) -> Result<Option<Ended>, ServeError> {
         self.record_batch()?;
-        let config = self.service.tls.clone();
+        let mut config = self.service.tls.clone();
+        let mut breaks = None;
+        if let Some(wrong) = policy.shaking_hands() {
+            self.record_strike(&wrong.strike)?;
+            Box::pin(self.pause(wrong.strike.delay)).await?;
+            if let Some(end) = wrong.strike.end {
+                let ended = Box::pin(self.end(end)).await?;
+                return Ok(ended.or(Some(Ended::SERVER)));
+            }
+            config = wrong.config.or(config);
+            breaks = wrong.breaks;
+        }
+        if breaks == Some(Break::Hang) {
+            return Box::pin(self.ignore_handshake()).await.map(Some);
+        }
         let config = config.ok_or_else(|| io::Error::other("TLS without a certificate"))?;
         let limit = self.service.waits.handshake;
-        let handshake = self.stream.start_tls_as_server(config);
+        let handshake = self.stream.shake_hands(config, breaks);
         let handshake = within(limit, &self.service.ending, handshake).await;
         let facts = match &handshake {
             Ok(()) => {
@@ -371,9 +477,12 @@ impl Loop<'_> {
         if has_timed_out(&handshake) {
             policy.gave_up(Due::Handshake);
         }
+        if breaks.is_some() && handshake.is_err() && !has_timed_out(&handshake) {
+            return Ok(Some(Ended::SERVER));
+        }
         handshake?;
         policy.tls_started(&facts, self.stream);
-        Ok(())
+        Ok(None)
     }
 
     /// A client must wait for the greeting (RFC 5321 §4.3.1): what it says before
@@ -396,7 +505,7 @@ impl Loop<'_> {
         Ok(())
     }
 
-    fn note(&mut self, unit: Unit) -> Result<(), WriteFailed> {
+    pub(crate) fn note(&mut self, unit: Unit) -> Result<(), WriteFailed> {
         self.batch.push(unit);
         if self.batch.len() < BATCH {
             return Ok(());
@@ -404,7 +513,7 @@ impl Loop<'_> {
         self.record_batch()
     }
 
-    fn record_batch(&mut self) -> Result<(), WriteFailed> {
+    pub(crate) fn record_batch(&mut self) -> Result<(), WriteFailed> {
         let written = self.journal.units(&self.batch);
         self.batch.clear();
         written
@@ -439,7 +548,7 @@ impl Loop<'_> {
 
 /// Waits for something within a time limit, and while the server may wait. What
 /// can be done without waiting is done: the last 421 is said.
-async fn within<T>(
+pub(crate) async fn within<T>(
     limit: Duration,
     ending: &watch::Receiver<Ending>,
     done: impl Future<Output = io::Result<T>>,
@@ -474,12 +583,14 @@ pub enum Due {
     Pace,
     /// The TLS handshake takes too long.
     Handshake,
+    /// The client says nothing, which is no limit but a time to do something at.
+    Idle(Duration),
 }
 
 impl Due {
     fn text(self) -> &'static str {
         match self {
-            Self::Silence => "silent for too long, closing",
+            Self::Silence | Self::Idle(_) => "silent for too long, closing",
             Self::Session => "this session has lasted too long, closing",
             Self::Pace => "content comes too slowly, closing",
             Self::Handshake => "the TLS handshake took too long, closing",
@@ -530,7 +641,9 @@ mod tests {
             std::future::pending().await
         }
 
-        async fn content(&mut self, _: Bytes) {}
+        async fn content(&mut self, _: Bytes) -> Option<Box<Strike>> {
+            None
+        }
 
         fn tls_started(&mut self, _: &Facts, _: &Stream) {}
     }

@@ -5,13 +5,16 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use rustls::ProtocolVersion;
 use rustls::pki_types::ServerName;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
+use crate::handshake::{Break, break_off};
 use crate::sasl::{Channel, ChannelBinding};
 use crate::socket::Socket;
 
@@ -57,6 +60,32 @@ impl Stream {
             Self::Client(stream) => end_is_end(stream.read_buf(into).await),
             Self::Server(stream) => end_is_end(stream.read_buf(into).await),
             Self::Lost => Err(lost()),
+        }
+    }
+
+    /// Reads what is there, at most so much, if there is such a limit.
+    pub async fn read_at_most(
+        &mut self,
+        into: &mut BytesMut,
+        most: Option<usize>,
+    ) -> io::Result<usize> {
+        let Some(most) = most else {
+            return self.read(into).await;
+        };
+        let most = most as u64;
+        match self {
+            Self::Plain(stream) => stream.take(most).read_buf(into).await,
+            Self::Client(stream) => end_is_end(stream.take(most).read_buf(into).await),
+            Self::Server(stream) => end_is_end(stream.take(most).read_buf(into).await),
+            Self::Lost => Err(lost()),
+        }
+    }
+
+    /// Makes the end of the connection a reset, where there is such a thing.
+    pub fn reset_on_drop(&self) {
+        if let Some(tcp) = self.socket().and_then(Socket::tcp) {
+            // A socket that cannot be told so is closed all the same.
+            let _ = SockRef::from(tcp).set_linger(Some(Duration::ZERO));
         }
     }
 
@@ -147,6 +176,25 @@ impl Stream {
         let stream = TlsAcceptor::from(config).accept(socket).await?;
         *self = Self::Server(Box::new(stream));
         Ok(())
+    }
+
+    /// Performs the handshake as a server, or breaks it off on purpose, which is an
+    /// error.
+    pub async fn shake_hands(
+        &mut self,
+        config: Arc<rustls::ServerConfig>,
+        breaks: Option<Break>,
+    ) -> io::Result<()> {
+        match breaks {
+            None => self.start_tls_as_server(config).await,
+            Some(breaks) => {
+                let mut socket = self.take_plain()?;
+                Box::pin(break_off(&mut socket, config, breaks)).await?;
+                *self = Self::Plain(socket);
+                self.shutdown().await?;
+                Err(io::Error::other("it was broken off on purpose"))
+            }
+        }
     }
 
     /// What the TLS session in force shows; `None` on a plain connection.

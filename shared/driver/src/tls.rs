@@ -14,9 +14,13 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{
+    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme, SupportedProtocolVersion,
+    version,
+};
 use sha2::{Digest, Sha256};
 use shared::escape::hex;
+use shared::fault::action::Profile;
 use x509_parser::prelude::GeneralName;
 
 use crate::stream::Stream;
@@ -270,6 +274,27 @@ pub fn loaded(chain: &Path, key: &Path, clients: Clients<'_>) -> Result<Arc<Serv
             key.display()
         )
     })
+}
+
+/// A server's configuration that is wrong on purpose: in its certificate, or in speaking
+/// one version of TLS alone, 1.2 or 1.3 (by its last digit).
+pub fn wrong(
+    names: &[String],
+    profile: Option<Profile>,
+    only: Option<u8>,
+) -> Result<Arc<ServerConfig>> {
+    let (chain, key) = crate::shelf::mint(names, profile.unwrap_or(Profile::SelfSigned))?;
+    let versions: &[&SupportedProtocolVersion] = match only {
+        Some(2) => &[&version::TLS12],
+        Some(3) => &[&version::TLS13],
+        _ => rustls::DEFAULT_VERSIONS,
+    };
+    let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_protocol_versions(versions)
+        .context("choosing TLS versions")?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)?;
+    Ok(Arc::new(config))
 }
 
 fn server_config(

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use shared::recording::{CloseFacts, NoteFacts, SessionLog, TlsLine};
+use shared::recording::{CloseFacts, FaultFacts, NoteFacts, SessionLog, TlsLine};
 use shared::session::Unit;
 use shared::time::Timestamp;
 
@@ -129,6 +129,16 @@ impl SessionJournal {
     pub fn note(&mut self, note: &NoteFacts) -> Result<(), WriteFailed> {
         let now = self.inner.clock.now();
         let lines = self.append(|log, n, lines| log.note(n, now, note, &mut lines.bytes))?;
+        if let Some(tapped) = &mut self.tapped {
+            tapped.tap.noted(&lines.bytes);
+        }
+        Ok(())
+    }
+
+    /// Records that something is done on purpose.
+    pub fn fault(&mut self, fault: &FaultFacts) -> Result<(), WriteFailed> {
+        let now = self.inner.clock.now();
+        let lines = self.append(|log, n, lines| log.fault(n, now, fault, &mut lines.bytes))?;
         if let Some(tapped) = &mut self.tapped {
             tapped.tap.noted(&lines.bytes);
         }
