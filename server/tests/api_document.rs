@@ -61,7 +61,10 @@ fn the_document_and_the_answers_agree() {
                 continue;
             };
             let status = answer.status.to_string();
-            let response = &described["responses"][&status];
+            let mut response = &described["responses"][&status];
+            if let Some(reference) = response["$ref"].as_str() {
+                response = document.pointer(&reference[1..]).expect(reference);
+            }
             assert!(
                 response.is_object(),
                 "{method} {path}: {status} is not described"
@@ -78,7 +81,7 @@ fn the_document_and_the_answers_agree() {
             }
         }
     }
-    assert_eq!(seen, 6, "JSON answers that were looked at");
+    assert_eq!(seen, 7, "JSON answers that were looked at");
     let answer = server.ask("DELETE", "/api/v1/messages", &[]);
     let forgotten = &document["components"]["schemas"]["Forgotten"];
     fits(&answer.json(), forgotten, &document, "forgotten");

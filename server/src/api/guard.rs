@@ -46,8 +46,8 @@ pub struct Guard {
 /// A token has so many octets at least.
 const SHORTEST: usize = 16;
 
-/// A request has so many octets after its header at most; none is looked at.
-const BODY: u64 = 64 * 1024;
+/// A request has so many octets after its header at most.
+pub(super) const BODY: u64 = 64 * 1024;
 
 /// What may be asked by whoever comes: it tells nothing.
 const FREE: [&str; 2] = ["/livez", "/readyz"];

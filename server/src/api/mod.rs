@@ -1,12 +1,13 @@
-//! The HTTP API: messages, sessions, metrics, and waiting for what is to come.
+//! The HTTP API: messages, sessions, metrics, faults, and waiting for what is to come.
 //!
 //! It reads what the [`Inbox`](crate::inbox::Inbox) and the
 //! [`Monitor`](crate::monitor::Monitor) know, and forgets it on request; there is
-//! nothing in it that a session waits for. A resource is a file and a row in
+//! nothing in it that a session waits for. It changes nothing but the rules of faults. A resource is a file and a row in
 //! `RESOURCES`; `openapi.json` describes them all, and tests hold the two together.
 
 mod document;
 mod events;
+mod faults;
 mod filter;
 mod guard;
 mod health;
@@ -75,6 +76,7 @@ const RESOURCES: &[Resource] = &[
     Resource::new("/api/v1/sessions/{id}/recording", sessions::recording),
     Resource::new("/api/v1/wait", wait::methods),
     Resource::new("/api/v1/events", events::methods),
+    Resource::new("/api/v1/faults", faults::methods),
     Resource::new("/api/v1/reset", reset::methods),
 ];
 

@@ -61,6 +61,21 @@ impl Server {
         ask_with(self.http(), method, path, &lines)
     }
 
+    /// Asks with a body.
+    pub fn tell(&self, method: &str, path: &str, body: &str) -> Answer {
+        let mut tcp = talk::connect(self.http());
+        let (host, length) = (self.http(), body.len());
+        write!(
+            tcp,
+            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+        )
+        .unwrap();
+        let mut reader = BufReader::new(tcp);
+        let mut answer = head(&mut reader);
+        reader.read_to_end(&mut answer.body).unwrap();
+        answer
+    }
+
     /// Gets something that is there.
     pub fn get(&self, path: &str) -> Answer {
         let answer = self.ask("GET", path, &[]);
