@@ -146,6 +146,7 @@ impl Printer<'_> {
                     record.text("why").unwrap_or("?")
                 ));
             }
+            "fault" => self.fault(record),
             "note" => self.note(record),
             "close" => {
                 self.closed = true;
@@ -247,6 +248,17 @@ impl Printer<'_> {
         };
     }
 
+    /// What the server did on purpose, by which rule.
+    fn fault(&mut self, record: &Record) {
+        let act = record.text("act").map(escape_text).unwrap_or_default();
+        let name = record.text("name").map(escape_text);
+        let rule = record.number("rule").map(|rule| format!("rule {rule}"));
+        match name.or(rule) {
+            Some(name) => self.remark(&format!("on purpose ({name}): {act}")),
+            None => self.remark(&format!("on purpose: {act}")),
+        }
+    }
+
     fn note(&mut self, record: &Record) {
         let bound: Vec<String> = record
             .bindings("bind")
@@ -278,5 +290,31 @@ fn latency(nanos: u64) -> String {
             format!("{}.{:02} ms", nanos / 1_000_000, nanos / 10_000 % 100)
         }
         _ => format!("{} s", nanos / 1_000_000_000),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RECORDED: &str = r#"{"helo":"rec","v":1,"k":"head","n":0,"id":"01a20da6-f21e-71da-bce7-0a0007757b62","part":1,"at":"2026-11-24T13:02:54.494136063Z","clock":"monotonic","tool":"helo-server 0.1.0","redact":["auth"],"bodies":"full","need":[]}
+{"n":1,"s":1,"at":"2026-11-24T13:02:54.651272104Z","k":"open","id":"01a20da6-f2bb-719b-9bcd-dc4726cae621","role":"server","c":"127.0.0.1:58648","l":"127.0.0.1:46389"}
+{"n":2,"s":1,"at":"2026-11-24T13:02:54.651447539Z","k":"fault","act":"keep; no-reply; reset","rule":3,"name":"lost-ack"}
+{"n":3,"s":1,"at":"2026-11-24T13:02:54.651447539Z","k":"fault","act":"delay 1s\u001b","rule":4}
+"#;
+
+    #[test]
+    fn what_was_done_on_purpose_is_shown() {
+        let recording = Recording::parse(RECORDED.as_bytes()).unwrap();
+        let mut out = String::new();
+        print(&recording, 1, false, &mut out);
+        assert!(
+            out.contains("= on purpose (lost-ack): keep; no-reply; reset"),
+            "{out}"
+        );
+        assert!(
+            out.contains("= on purpose (rule 4): delay 1s\\x1b"),
+            "{out}"
+        );
     }
 }
