@@ -223,6 +223,10 @@ fn the_link_is_slow() {
     // From here on, 47 octets at 100 a second.
     assert!(said.starts_with("214"));
     assert!(took >= Duration::from_millis(300), "{took:?}");
+    drop(tcp);
+    closed(&server.file(), 1);
+    let pieces = of_kind(&server.recorded(), 1, "data").len();
+    assert!(pieces >= 4, "it is read in {pieces} pieces");
 }
 
 #[test]

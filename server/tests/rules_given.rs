@@ -10,13 +10,16 @@
 mod support;
 
 use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use support::faulty::faulty_with;
 use support::{Server, accepts, run};
 use testkit::program::complaint;
 use testkit::scratch;
-use testkit::talk::say;
+use testkit::talk::{reply, say};
+use testkit::wait::until_true;
 
 /// It does not start, and says why.
 fn refused(arguments: &[&str]) -> String {
@@ -101,6 +104,63 @@ fn presets_are_printed_as_the_rules_they_stand_for() {
     assert!(printed.contains("on rcpt first 1 per triplet within 2h for 1m : reply 451"));
     assert!(printed.contains("on dot : keep; no-reply; reset"));
     assert!(!printed.contains("greylist(") && !printed.contains("lost-ack"));
+}
+
+/// A server with one preset.
+fn with(dir: &Path, preset: &str) -> Server {
+    faulty_with(dir, &[preset], &["--seed", "1"])
+}
+
+#[test]
+fn presets_do_what_they_say() {
+    let dir = scratch();
+    let said = |preset: &str, lines: &[&str]| {
+        let server = with(dir.path(), preset);
+        let mut tcp = server.connected();
+        let mut said = reply(&mut tcp);
+        for line in lines {
+            said = say(&mut tcp, &format!("{line}\r\n"));
+        }
+        fs::remove_file(server.file()).unwrap();
+        said
+    };
+    let (ehlo, mail) = ("EHLO c.test", "MAIL FROM:<a@c.test>");
+    let full = ["EHLO c.test", mail, "RCPT TO:<full@local.test>"];
+    assert!(said("full-mailbox", &full).starts_with("452 4.2.2"));
+    let unknown = ["EHLO c.test", mail, "RCPT TO:<anna@local.test>"];
+    assert!(said("unknown-user(^anna@)", &unknown).starts_with("550 5.1.1"));
+    let quota = ["EHLO c.test", "MAIL FROM:<a@c.test> SIZE=11000000"];
+    assert!(said("quota", &quota).starts_with("552 5.2.2"));
+    assert!(said("blocklist(127.0.0.1)", &[]).starts_with("554 5.7.1"));
+    assert!(said("blocklist(192.0.2.0/24)", &[]).starts_with("220"));
+    assert!(said("no-esmtp", &[ehlo]).starts_with("500"));
+    assert!(said("flaky(p=1)", &[ehlo, mail]).starts_with("451"));
+    assert!(said("pix", &[]).starts_with("220 ****"));
+    let masked = said("pix", &[ehlo]);
+    assert!(masked.contains("XXXXXXXA") && !masked.contains("STARTTLS"));
+    assert!(said("exchange-like", &[]).contains("Microsoft ESMTP MAIL Service"));
+    assert!(said("exchange-like", &[ehlo]).contains("SIZE 37748736"));
+    assert!(said("gmail-like", &[ehlo]).contains("SIZE 157286400"));
+    let began = Instant::now();
+    assert!(said("tarpit(100ms)", &[ehlo]).starts_with("250"));
+    assert!(began.elapsed() >= Duration::from_millis(200));
+    let began = Instant::now();
+    assert!(said("slow-link(1024B/s)", &[ehlo]).starts_with("250"));
+    // The reply alone has some 250 octets.
+    assert!(began.elapsed() >= Duration::from_millis(200));
+    said("jim", &[]);
+}
+
+#[test]
+fn more_sessions_than_that_are_too_many() {
+    let dir = scratch();
+    let server = with(dir.path(), "busy(max-conns=2)");
+    let (first, second) = (server.greeted(), server.greeted());
+    assert!(reply(&mut server.connected()).starts_with("421 4.3.2"));
+    drop((first, second));
+    until_true("room for another", || {
+        reply(&mut server.connected()).starts_with("220")
+    });
 }
 
 #[test]
