@@ -262,7 +262,7 @@ impl<'a> Parser<'a> {
         let listener = if self.cursor.symbol('@') {
             let what = "the name of a listener";
             Some(self.one(what, |cursor| {
-                text(cursor).or_else(|| cursor.word().map(str::to_owned))
+                text(cursor).or_else(|| printable(cursor.word()?))
             })?)
         } else {
             None
@@ -319,7 +319,7 @@ impl<'a> Parser<'a> {
             }
             "header" => {
                 let what = "the name of a header field";
-                let name = self.one(what, Cursor::word)?.to_owned();
+                let name = self.one(what, |cursor| printable(cursor.word()?))?;
                 self.pattern().map(|pattern| Test::Header(name, pattern))
             }
             "body" => self.pattern().map(Test::Body),
@@ -428,6 +428,12 @@ impl<'a> Parser<'a> {
         }
         self.period().map(Some)
     }
+}
+
+/// A word without control characters.
+fn printable(word: &str) -> Option<String> {
+    let odd = word.chars().any(char::is_control);
+    (!odd).then(|| word.to_owned())
 }
 
 /// A text of printable characters in double quotes.
@@ -585,6 +591,11 @@ mod tests {
             ("on data : reply-raw \"\\q\"", 21, "octets in double quotes"),
             ("on body-byte(x) : close", 14, "a number from 1"),
             ("on idle : close", 9, "'(' is expected"),
+            (
+                "on rcpt @\0 : close",
+                10,
+                "'\\0' stands where the name of a listener",
+            ),
         ] {
             let error = text.parse::<Rule>().unwrap_err();
             assert_eq!(error.column, column, "{text}: {error}");
