@@ -48,7 +48,7 @@ impl Ended {
     });
 }
 
-/// One session of a [`Journal`].
+/// One session of a [`Journal`](super::Journal).
 pub struct SessionJournal {
     pub(super) inner: Arc<Inner>,
     pub(super) log: SessionLog,
