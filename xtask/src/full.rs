@@ -134,8 +134,8 @@ fn page(campaigns: &[Campaign]) -> Result<String> {
     let commit = said("git", &["rev-parse", "--short=12", "HEAD"])?;
     let changed = !said("git", &["status", "--porcelain"])?.is_empty();
     let mut page = String::from(
-        "# The full campaigns\n\nWritten by `cargo xtask ci --full`, which fails where one of \
-         them does.\n\n",
+        "# The full campaigns\n\nWritten by `cargo xtask campaigns`, which is part of \
+         `cargo xtask ci --full` and fails where one of them does.\n\n",
     );
     writeln!(page, "| | |\n|---|---|")?;
     writeln!(

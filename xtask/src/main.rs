@@ -62,6 +62,8 @@ enum Task {
     /// The load client of `bench`, in a process of its own
     #[command(hide = true)]
     BenchLoad(bench::load::Load),
+    /// Run the longer campaigns alone, and write docs/full-ci.md (Debian, root, g++)
+    Campaigns,
     /// Check the house rules that no compiler checks
     Tidy,
     /// Run what CI runs: format, clippy, tidy, docs, tests, selftest, peers
@@ -76,6 +78,7 @@ fn main() -> ExitCode {
         Task::Test { peers } => test().and_then(|()| also(peers)),
         Task::Peers { only } => peers::run(only.as_deref()).map(drop),
         Task::Fuzz { only, seconds } => fuzz::run(only.as_deref(), seconds).map(drop),
+        Task::Campaigns => interrupt::listen().and_then(|()| full::run().map(drop)),
         Task::Tidy => tidy::run(),
         Task::Ci(options) => ci::run(options),
     };
