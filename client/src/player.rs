@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use driver::talk::{Broken, Talk};
 use driver::tls::{self, ServerName, Verify};
-use shared::check::{Script, Step, When, greylisted};
+use shared::check::{Script, Special, Step, When, greylisted};
 use shared::codec::encode_dots;
 use shared::escape::escape;
 use shared::extension::Offered;
+use shared::message::with_body;
 use shared::reply::{Reply, Severity};
 
 /// How long each wait may take. RFC 5321 §4.5.3.2 has longer ones for mail that
@@ -39,6 +40,9 @@ impl Limits {
         }
     }
 }
+
+/// The octets of the first of two chunks: it ends within the first header field.
+const FIRST_CHUNK: usize = 10;
 
 /// Makes the message for a reverse-path and a forward-path.
 pub type MakeMessage<'a> = Box<dyn Fn(&str, &str) -> Vec<u8> + Send + Sync + 'a>;
@@ -150,6 +154,7 @@ impl Player<'_, '_> {
                 let go = match when {
                     When::Always => true,
                     When::Accepted => self.accepted(),
+                    When::GoOn => self.goes_on(),
                     When::Refused => self
                         .last
                         .as_ref()
@@ -160,7 +165,24 @@ impl Player<'_, '_> {
                 }
                 Ok(())
             }
-            Step::Message { from, to } => self.message(from, to).await,
+            Step::Message { from, to } => {
+                let message = (self.part.message)(from, to);
+                self.message((from, to, ""), &message, false).await
+            }
+            Step::Octets { octets, replies } => self.octets(octets, *replies).await,
+            Step::Special(special) => {
+                let Special {
+                    from,
+                    to,
+                    parameters,
+                    chunks,
+                    body,
+                } = special;
+                let marked = (self.part.message)(from, to);
+                let message = with_body(&marked, body);
+                self.message((from, to, parameters), &message, *chunks)
+                    .await
+            }
             Step::StartTls => self.start_tls().await,
             Step::Quit => self.say("QUIT").await,
             // Credentials come with the checks that need them.
@@ -199,14 +221,19 @@ impl Player<'_, '_> {
     }
 
     /// MAIL, RCPT, DATA and the message, each if the one before was accepted.
-    async fn message(&mut self, from: &str, to: &str) -> Result<(), Broken> {
-        let message = (self.part.message)(from, to);
+    async fn message(
+        &mut self,
+        (from, to, parameters): (&str, &str, &str),
+        message: &[u8],
+        chunks: bool,
+    ) -> Result<(), Broken> {
         let size = if self.played.offered.has("SIZE") {
             format!(" SIZE={}", message.len())
         } else {
             String::new()
         };
-        self.say(&format!("MAIL FROM:<{from}>{size}")).await?;
+        self.say(&format!("MAIL FROM:<{from}>{size}{parameters}"))
+            .await?;
         if !self.accepted() {
             return Ok(());
         }
@@ -214,17 +241,50 @@ impl Player<'_, '_> {
         if !self.accepted() {
             return Ok(());
         }
+        if chunks {
+            return self.chunks(message).await;
+        }
         self.say("DATA").await?;
-        let go_on = self.last.as_ref().map(|reply| reply.code().severity());
-        if go_on != Some(Severity::Intermediate) {
+        if !self.goes_on() {
             return Ok(());
         }
         let mut wire = Vec::new();
-        encode_dots(&message, &mut wire);
+        encode_dots(message, &mut wire);
         let limit = self.part.limits.end_of_data;
         self.talk.say(&wire, limit).await?;
         self.hear(limit).await?;
         self.played.delivered |= self.accepted();
+        Ok(())
+    }
+
+    /// The content in two chunks (RFC 3030 §2).
+    async fn chunks(&mut self, message: &[u8]) -> Result<(), Broken> {
+        let (first, rest) = message.split_at(message.len().min(FIRST_CHUNK));
+        for (chunk, last) in [(first, ""), (rest, " LAST")] {
+            let mut wire = format!("BDAT {}{last}\r\n", chunk.len()).into_bytes();
+            wire.extend_from_slice(chunk);
+            let limit = self.part.limits.end_of_data;
+            self.talk.say(&wire, limit).await?;
+            self.hear(limit).await?;
+            if !self.accepted() {
+                return Ok(());
+            }
+        }
+        self.played.delivered = true;
+        Ok(())
+    }
+
+    /// Says octets, and hears so many replies, or a 421 instead of the rest.
+    async fn octets(&mut self, octets: &[u8], replies: u8) -> Result<(), Broken> {
+        let limit = self.part.limits.command;
+        self.talk.say(octets, limit).await?;
+        for _ in 0..replies {
+            self.hear(limit).await?;
+            let code = self.last.as_ref().map(|reply| reply.code().number());
+            if matches!(code, None | Some(421)) {
+                break;
+            }
+        }
         Ok(())
     }
 
@@ -247,6 +307,11 @@ impl Player<'_, '_> {
         }
         self.last = heard.reply;
         Ok(())
+    }
+
+    fn goes_on(&self) -> bool {
+        let severity = self.last.as_ref().map(|reply| reply.code().severity());
+        severity == Some(Severity::Intermediate)
     }
 
     fn accepted(&self) -> bool {

@@ -74,6 +74,21 @@ impl Marked<'_> {
     }
 }
 
+/// A marked message with another body, which may be UTF-8: the header says so.
+pub fn with_body(marked: &[u8], text: &str) -> Vec<u8> {
+    let head = marked.len() - body(marked).len();
+    let head = String::from_utf8_lossy(marked.get(..head).unwrap_or_default());
+    let head = if text.is_ascii() {
+        head.into_owned()
+    } else {
+        head.replace(
+            "charset=us-ascii\r\n",
+            "charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n",
+        )
+    };
+    [head.as_bytes(), text.as_bytes()].concat()
+}
+
 /// The body of a message: what follows the first empty line.
 pub fn body(message: &[u8]) -> &[u8] {
     let crlf = memchr::memmem::find(message, b"\r\n\r\n").map(|at| at + 4);

@@ -10,7 +10,9 @@ mod support;
 
 use std::collections::BTreeSet;
 
-use helo_shared::check::{ALL, BASELINE, Facts, LegKind, On, Severity, Step, Verdict, named, plan};
+use helo_shared::check::{
+    ALL, BASELINE, Facts, LegKind, On, Severity, Special, Step, Verdict, named, plan,
+};
 use support::{Control, files};
 
 /// Checks whose worst verdict is not fail, and why.
@@ -24,6 +26,11 @@ const MILD: &[(&str, Verdict, &str)] = &[
         "leg-masked",
         Verdict::Warn,
         "a hidden address is a danger, not yet a relay",
+    ),
+    (
+        "proto-http",
+        Verdict::Warn,
+        "what is gone along with is not yet abused",
     ),
     ("rcpt-abuse", Verdict::Warn, "RFC 2142 recommends"),
     ("rcpt-plus", Verdict::Info, "sub-addressing is a choice"),
@@ -190,8 +197,24 @@ fn content_goes_to_the_local_mailbox_only() {
         for step in messages {
             match step {
                 Step::Message { to, .. } => assert_eq!(to, "anna@example.net"),
-                Step::Line { line, .. } => assert_ne!(line.as_str(), "DATA"),
+                Step::Special(Special { to, .. }) => assert_eq!(to, "anna@example.net"),
                 _ => {}
+            }
+        }
+        // What is sent after a DATA that should be refused must reach nobody.
+        for script in &scripts {
+            let mut named = false;
+            for step in &script.steps {
+                match step {
+                    Step::Line { line, .. } if line == "DATA" => {
+                        assert!(!named, "{}/{}", script.check, script.case);
+                    }
+                    Step::Line { line, .. } if line.starts_with("RCPT") => {
+                        named = line != "RCPT TO:<>";
+                    }
+                    Step::Ehlo(_) | Step::Message { .. } => named = false,
+                    _ => {}
+                }
             }
         }
     }
@@ -201,7 +224,10 @@ fn content_goes_to_the_local_mailbox_only() {
 fn missing_facts_leave_questions_out() {
     let scripts = plan(LegKind::Remote, &Facts::default(), &[]);
     let checks: BTreeSet<&str> = scripts.iter().map(|script| script.check).collect();
-    assert_eq!(checks, BTreeSet::from(["conn-ehlo", "tls-offered"]));
+    assert_eq!(
+        checks,
+        BTreeSet::from(["conn-ehlo", "proto-http", "tls-offered"])
+    );
 }
 
 #[test]

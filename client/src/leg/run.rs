@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -202,7 +203,7 @@ impl Leg<'_> {
         if played.wants_tls {
             played = self.script(ground, &script.clone().in_tls()).await?;
         }
-        if played.cut_short.is_some() {
+        if played.cut_short.is_some() && !script.once {
             // Once more, as a client that was told to come back later would.
             if !self.plan.pace.is_zero() {
                 tokio::time::sleep(RETRY).await;
@@ -257,10 +258,15 @@ impl Leg<'_> {
         let name = tls::server_name(&self.plan.tls_name)?;
         let helo = helo(&ground.facts, Some(client.ip()));
         let script = name_ourselves(script, &helo);
+        // A Message-ID of its own for each of a session's messages.
+        let count = AtomicU32::new(0);
         let part = Part {
             limits: self.plan.timeout.map_or(Limits::QUICK, Limits::all),
             name: name.clone(),
-            message: Box::new(|from, to| self.message(ground.server, &script, from, to)),
+            message: Box::new(|from, to| {
+                let nth = count.fetch_add(1, Ordering::Relaxed);
+                self.message((ground.server, nth), &script, from, to)
+            }),
         };
         if self.plan.target.implicit_tls {
             let client = tls::Client::new(tls::Verify::Noted, None)?;
@@ -304,17 +310,27 @@ impl Leg<'_> {
         labels
     }
 
-    fn message(&self, server: SocketAddr, script: &Script, from: &str, to: &str) -> Vec<u8> {
+    fn message(
+        &self,
+        (server, nth): (SocketAddr, u32),
+        script: &Script,
+        from: &str,
+        to: &str,
+    ) -> Vec<u8> {
         // An id of its own for each family, whatever name is given in EHLO.
         let helo = &first_hello(script);
         let token = self.plan.facts.get("token").map_or("none", String::as_str);
         let postmaster = format!("postmaster@{helo}");
+        let case = match nth {
+            0 => script.case.to_owned(),
+            nth => format!("{}-{}", script.case, nth + 1),
+        };
         let family = if server.is_ipv6() { "-v6" } else { "" };
         Marked {
             token,
             check: script.check,
             leg: &format!("{}{family}", self.kind.name()),
-            case: script.case,
+            case: &case,
             from: if from.is_empty() { &postmaster } else { from },
             to,
             helo,
@@ -362,6 +378,7 @@ fn baseline_script() -> Script {
         check: BASELINE,
         case: "hello",
         stop: shared::check::Stop::PreData,
+        once: false,
         steps: Vec::new(),
     }
 }

@@ -237,7 +237,41 @@ pub fn serve_honestly() -> Upstream {
 /// connection.
 pub fn serve_with(answer: impl Fn(usize, &str) -> Turn + Send + Sync + 'static) -> Upstream {
     let minted = mint(&["mx.test".into()], Clients::Unknown).unwrap();
-    Upstream::start(move |tcp, number| serve(tcp, Some(&minted), |line| answer(number, line)))
+    Upstream::start(move |tcp, number| {
+        let mut order = Order::default();
+        serve(tcp, Some(&minted), |line| {
+            order.keep(line, answer(number, line))
+        });
+    })
+}
+
+/// Where a session stands: what is out of order is not accepted.
+#[derive(Default)]
+struct Order {
+    mail: bool,
+    rcpt: bool,
+}
+
+impl Order {
+    fn keep(&mut self, line: &str, turn: Turn) -> Turn {
+        let Turn::Say(said) = &turn else {
+            return turn;
+        };
+        if !said.starts_with(['2', '3']) {
+            return turn;
+        }
+        let upper = line.to_ascii_uppercase();
+        match upper.split([' ', ':']).next().unwrap_or_default() {
+            "MAIL" if self.mail => return reply("503 5.5.1 one at a time"),
+            "RCPT" if !self.mail => return reply("503 5.5.1 MAIL first"),
+            "DATA" if !self.rcpt => return reply("503 5.5.1 RCPT first"),
+            "MAIL" => self.mail = true,
+            "RCPT" => self.rcpt = true,
+            "EHLO" | "HELO" | "RSET" | "." => *self = Self::default(),
+            _ => {}
+        }
+        turn
+    }
 }
 
 /// What an honest server of mx.test says. It knows anna and its postmaster, and
@@ -248,12 +282,16 @@ pub fn honest(line: &str) -> Turn {
     if upper == "STARTTLS" {
         return Turn::StartTls;
     }
+    if verb == "POST" {
+        return Turn::SayAndClose(b"554 5.5.1 no web server\r\n".to_vec());
+    }
     reply(match verb {
         "" => "220 mx.test ESMTP",
         "STARTTLS" => "501 5.5.4 no argument, please",
         "EHLO" if upper == "EHLO" => "501 5.5.4 who?",
         "EHLO" => "250-mx.test\r\n250 STARTTLS",
         "HELO" => "250 mx.test",
+        "MAIL" if upper.contains("HELO-X") => "555 5.5.4 unknown parameter",
         "MAIL" => "250 2.1.0 ok",
         "RCPT" => rcpt(&upper),
         "DATA" => "354 go on",

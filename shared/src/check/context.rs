@@ -1,7 +1,7 @@
 //! What a leg as a whole says about the answers of its single cases.
 
 use super::observe::{Asked, Class, Parts, Stopped, asked_anywhere, same_mailbox, words};
-use super::{BASELINE, Evidence, Facts, Leg, Outcome};
+use super::{BASELINE, Evidence, Facts, Group, Leg, Outcome, named};
 
 /// What judges need to know beyond their own exchanges.
 #[derive(Clone, Debug)]
@@ -132,6 +132,16 @@ fn is_ordinary(asked: &Asked<'_>, facts: &Facts) -> bool {
     let label = asked.dialogue.facts.get("check").map(String::as_str);
     if matches!(label, Some(BASELINE | "deliver-self")) {
         return true;
+    }
+    // Those ask oddly, or as somebody who may be refused.
+    let odd = label.and_then(named).is_some_and(|check| {
+        !matches!(
+            check.group,
+            Group::Deliver | Group::Relay | Group::Enum | Group::Rcpt
+        )
+    });
+    if odd {
+        return false;
     }
     let sender = asked.sender();
     let plain = Parts::of(&sender)

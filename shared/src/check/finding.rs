@@ -104,6 +104,17 @@ impl Evidence {
         }
     }
 
+    /// An answer to nothing as evidence.
+    pub fn alone(dialogue: &Dialogue, answer: &Answer) -> Self {
+        Self {
+            session: dialogue.session,
+            n: answer.n,
+            reply_n: Some(answer.n),
+            said: "(nothing)".into(),
+            answered: answered(answer),
+        }
+    }
+
     /// A text that stands in no dialogue, such as a header field.
     pub fn text(said: &str, found: &str) -> Self {
         Self {

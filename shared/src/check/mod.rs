@@ -32,6 +32,7 @@ mod enum_rcpt;
 mod enum_vrfy;
 mod enumeration;
 mod leg_masked;
+mod proto;
 mod rcpt_abuse;
 mod rcpt_case;
 mod rcpt_dangerous;
@@ -46,6 +47,7 @@ mod relay;
 mod tls_offered;
 mod tls_strip;
 mod trace_headers;
+mod turn;
 
 pub use context::Context;
 pub use facts::{Facts, literal};
@@ -56,7 +58,7 @@ pub use leg::{Arrival, Family, Leg, LegKind};
 pub use plan::plan;
 pub use report::{Cell, Cure, Delivery, LegSummary, Report, Row, Totals, judge};
 pub use row::{Check, Group, Mta, On, Safety, Stop};
-pub use script::{Script, Setting, Step, When};
+pub use script::{Script, Setting, Special, Step, When};
 
 /// Every check, in the order of a report's rows.
 pub const ALL: &[Check] = &[
@@ -90,6 +92,14 @@ pub const ALL: &[Check] = &[
     rcpt_case::CHECK,
     rcpt_own_forms::CHECK,
     rcpt_dangerous::CHECK,
+    proto::verbs::CHECK,
+    proto::sequence::CHECK,
+    proto::reset::CHECK,
+    proto::second_transaction::CHECK,
+    proto::pipelining::CHECK,
+    proto::replies::CHECK,
+    proto::params::CHECK,
+    proto::http::CHECK,
     trace_headers::CHECK,
 ];
 

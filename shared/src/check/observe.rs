@@ -63,6 +63,16 @@ impl Class {
         }
     }
 
+    /// The server ended the session with it.
+    pub(crate) const fn is_end(self) -> bool {
+        matches!(self, Self::Closing | Self::Closed)
+    }
+
+    /// 5yz.
+    pub(crate) const fn is_refusal(self) -> bool {
+        matches!(self, Self::Permanent)
+    }
+
     /// Nothing was decided: asking again may help.
     pub(crate) const fn is_open(self) -> bool {
         !matches!(self, Self::Accepted | Self::Permanent | Self::GoOn)

@@ -69,12 +69,24 @@ pub enum Group {
     Deliver,
     /// Relaying to others.
     Relay,
+    /// Authentication.
+    Auth,
     /// Encryption.
     Tls,
     /// What is given away.
     Enum,
+    /// Who the client says it is.
+    Helo,
+    /// Who the mail says it is from.
+    Sender,
     /// Recipients.
     Rcpt,
+    /// Sizes and numbers.
+    Limit,
+    /// The protocol.
+    Proto,
+    /// Where mail data ends.
+    Smuggle,
     /// What happened to the message.
     Trace,
 }

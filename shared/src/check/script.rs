@@ -1,6 +1,7 @@
 //! Scripts: what to say to a server, as data.
 
 use super::{Facts, LegKind, Stop};
+use crate::escape::escape;
 
 /// One case of a check: one connection.
 ///
@@ -14,11 +15,14 @@ pub struct Script {
     pub case: &'static str,
     /// How far it goes.
     pub stop: Stop,
+    /// That the server closes the connection is an answer too: it is no reason to
+    /// ask again.
+    pub once: bool,
     /// The steps, in order.
     pub steps: Vec<Step>,
 }
 
-/// One step of a script. Every step waits for its reply.
+/// One step of a script. Every step waits for its replies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Step {
@@ -44,8 +48,33 @@ pub enum Step {
     /// STARTTLS, the handshake without regard to the certificate, and EHLO
     /// again; nothing if STARTTLS is not offered.
     StartTls,
+    /// Octets as they are, in one write.
+    Octets {
+        /// The octets.
+        octets: Vec<u8>,
+        /// How many replies to wait for.
+        replies: u8,
+    },
     /// QUIT.
     Quit,
+    /// A marked message with another body: MAIL, RCPT and the content, each only if
+    /// the one before was accepted.
+    Special(Special),
+}
+
+/// A marked message with a body of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Special {
+    /// The reverse-path without brackets.
+    pub from: String,
+    /// The forward-path without brackets.
+    pub to: String,
+    /// The parameters of MAIL.
+    pub parameters: &'static str,
+    /// The content is sent with BDAT, in two chunks, the first of ten octets.
+    pub chunks: bool,
+    /// Its text; the header says that it is UTF-8, if it is not ASCII.
+    pub body: String,
 }
 
 /// When a line is sent; lines that are left out do not change the last reply.
@@ -55,6 +84,8 @@ pub enum When {
     Always,
     /// If the last reply was 2yz.
     Accepted,
+    /// If the last reply was 3yz.
+    GoOn,
     /// If the last reply was 4yz or 5yz.
     Refused,
 }
@@ -69,6 +100,26 @@ impl Step {
             Self::Message { from, to } => format!(
                 "C: MAIL FROM:<{from}>\nC: RCPT TO:<{to}>\nC: DATA\nC| (the marked message)\nC| ."
             ),
+            Self::Octets { octets, .. } => octets
+                .split_inclusive(|&octet| octet == b'\n')
+                .map(|line| match line.strip_suffix(b"\r\n") {
+                    Some(line) => format!("C: {}", escape(line)),
+                    None => format!("C~ {}", escape(line)),
+                })
+                .collect::<Vec<_>>()
+                .join("\n"),
+            Self::Special(special) => {
+                let Special { from, to, .. } = special;
+                let (data, end) = if special.chunks {
+                    ("BDAT 10\nC: BDAT n LAST", "")
+                } else {
+                    ("DATA", "\nC| .")
+                };
+                let parameters = special.parameters;
+                format!(
+                    "C: MAIL FROM:<{from}>{parameters}\nC: RCPT TO:<{to}>\nC: {data}\nC| (a marked message){end}"
+                )
+            }
             Self::StartTls => "C: STARTTLS\n-- tls".into(),
             Self::Quit => "C: QUIT".into(),
         }
@@ -82,8 +133,15 @@ impl Script {
             check,
             case,
             stop: Stop::PreData,
+            once: false,
             steps: Vec::new(),
         }
+    }
+
+    /// That the server closes the connection is an answer too.
+    pub(crate) fn once(mut self) -> Self {
+        self.once = true;
+        self
     }
 
     /// The script as transcript text.
@@ -133,12 +191,33 @@ impl Script {
         self.line(line, When::Refused)
     }
 
+    pub(crate) fn if_go_on(self, line: impl Into<String>) -> Self {
+        self.line(line, When::GoOn)
+    }
+
+    /// Lines in one write, with a reply to each.
+    pub(crate) fn together(self, lines: &[String]) -> Self {
+        self.step(Step::Octets {
+            octets: lines
+                .iter()
+                .flat_map(|line| [line, "\r\n"].concat().into_bytes())
+                .collect(),
+            replies: u8::try_from(lines.len()).unwrap_or(u8::MAX),
+        })
+    }
+
+    /// Octets in one write, with so many replies.
+    pub(crate) fn octets(self, octets: impl Into<Vec<u8>>, replies: u8) -> Self {
+        let octets = octets.into();
+        self.step(Step::Octets { octets, replies })
+    }
+
     pub(crate) fn quit(self) -> Self {
         self.step(Step::Quit)
     }
 
     pub(crate) fn step(mut self, step: Step) -> Self {
-        if matches!(step, Step::Message { .. }) {
+        if matches!(step, Step::Message { .. } | Step::Special(_)) {
             self.stop = Stop::SelfMessage;
         }
         self.steps.push(step);
@@ -192,6 +271,18 @@ impl Setting<'_> {
         };
         let script = script.if_accepted(format!("RCPT TO:{argument}"));
         Some(script.say("RSET").quit())
+    }
+
+    /// EHLO and MAIL from the ordinary sender, with those parameters.
+    pub(crate) fn mail(
+        &self,
+        check: &'static str,
+        case: &'static str,
+        parameters: &str,
+    ) -> Option<Script> {
+        let sender = self.facts.sender(self.kind)?;
+        let mail = format!("MAIL FROM:<{sender}>{parameters}");
+        Some(Script::new(check, case).ehlo(self.facts.helo()).say(mail))
     }
 
     /// [`ask`](Self::ask) for each case that could be written.

@@ -49,6 +49,29 @@ const ROWS: &[(&str, On, &str, &str, &str)] = &[
     // What is never judged.
     ("relay-plain", Localhost, "relay-plain", "*", "info"),
     ("rcpt-plus", Both, "delivery", "*", "info"),
+    // The protocol: neither needs a recipient for these.
+    ("proto-sequence", Both, "greeting", "220", "pass"),
+    ("proto-replies", Both, "greeting", "220", "pass"),
+    // Postfix forbids GET and POST (smtpd_forbidden_commands), Exim has no such list.
+    ("proto-http", Both, "mta", "postfix", "pass"),
+    ("proto-http", Both, "mta", "exim", "warn"),
+    ("proto-*", Both, "delivery", "delivered", "pass"),
+    // What is refused there is not reached: the other cases of the check decide.
+    (
+        "proto-second-transaction",
+        Both,
+        "delivery",
+        "*",
+        "inconclusive",
+    ),
+    ("proto-*", Both, "delivery", "refused*", "inconclusive pass"),
+    (
+        "proto-*",
+        Both,
+        "delivery",
+        "deferred*",
+        "inconclusive pass",
+    ),
     // What needs a message that arrived.
     ("trace-headers", Both, "delivery", "delivered", "pass"),
     ("trace-headers", Both, "delivery", "*", "skip"),

@@ -14,7 +14,10 @@ use crate::cargo::root;
 pub(super) type Facts = BTreeMap<String, String>;
 
 /// What is known of one server.
-pub(super) struct Truth(Value);
+pub(super) struct Truth {
+    mta: String,
+    known: Value,
+}
 
 impl Truth {
     /// Reads what is known of a server.
@@ -22,9 +25,11 @@ impl Truth {
         let text = std::fs::read(root().join("tests/lab/truth.json"))?;
         let all: Value = serde_json::from_slice(&text)?;
         let known = all.get(mta).and_then(|truth| truth.get(variant));
-        Ok(Self(known.cloned().with_context(|| {
-            format!("no truth is known of {mta} {variant}")
-        })?))
+        let known = known.cloned();
+        Ok(Self {
+            mta: mta.to_owned(),
+            known: known.with_context(|| format!("no truth is known of {mta} {variant}"))?,
+        })
     }
 
     /// The facts of a leg.
@@ -41,7 +46,8 @@ impl Truth {
                 facts.retain(|fact, _| !fact.starts_with("relay-"));
                 facts
             }
-            _ => Facts::new(),
+            // What a product does whatever its configuration says, its manual says.
+            _ => Facts::from([("mta".to_owned(), self.mta.clone())]),
         };
         add(self.observed(leg)?, &mut facts)?;
         Ok(facts)
@@ -61,7 +67,7 @@ impl Truth {
     }
 
     fn observed(&self, leg: &str) -> Result<&Map<String, Value>> {
-        let observed = self.0.get(leg).and_then(Value::as_object);
+        let observed = self.known.get(leg).and_then(Value::as_object);
         observed.with_context(|| format!("no truth is known of the leg {leg}"))
     }
 }

@@ -9,6 +9,7 @@ use shared::check::{Arrival, Facts, LegKind};
 use shared::codec::DotDecoder;
 use shared::message::header;
 use shared::recording::{Dialogue, Merge, NoteFacts, Record, Recording, Said};
+use shared::session::DataForm;
 
 use super::legs::{Wanted, how_to_run};
 use crate::arrival::{Expected, Request};
@@ -220,20 +221,21 @@ fn played(record: &Record) -> Option<String> {
 }
 
 /// The content of the messages that a server took in a session.
-fn accepted(dialogue: &Dialogue) -> impl Iterator<Item = &Vec<u8>> {
+fn accepted(dialogue: &Dialogue) -> impl Iterator<Item = (DataForm, &Vec<u8>)> {
     dialogue
         .exchanges
         .iter()
         .filter_map(|exchange| match &exchange.said {
             Said::Content {
                 wire,
+                form,
                 complete: true,
                 ..
             } if exchange
                 .reply()
                 .is_some_and(|reply| reply.code().is_positive()) =>
             {
-                Some(wire)
+                Some((*form, wire))
             }
             _ => None,
         })
@@ -260,11 +262,14 @@ fn expected(dialogue: &Dialogue, kind: LegKind) -> Vec<Expected> {
     .filter_map(|(name, value)| Some((name.to_owned(), value?)))
     .collect();
     accepted(dialogue)
-        .filter_map(|wire| {
+        .filter_map(|(form, wire)| {
             let mut content = Vec::new();
-            DotDecoder::default().decode(wire, |range| {
-                content.extend_from_slice(wire.get(range).unwrap_or_default());
-            });
+            match form {
+                DataForm::Bdat => content.clone_from(wire),
+                DataForm::Dot => DotDecoder::default().decode(wire, |range| {
+                    content.extend_from_slice(wire.get(range).unwrap_or_default());
+                }),
+            }
             Some(Expected {
                 id: header(&content, "Message-ID").pop()?,
                 known: known.clone(),

@@ -1,0 +1,47 @@
+//! Does the server speak the protocol?
+//!
+//! The answers are the same for friends and strangers, so both legs are judged by
+//! the same rules.
+
+pub(super) mod http;
+pub(super) mod params;
+pub(super) mod pipelining;
+pub(super) mod replies;
+pub(super) mod reset;
+pub(super) mod second_transaction;
+pub(super) mod sequence;
+pub(super) mod verbs;
+
+use super::turn::Turn;
+use super::{Check, Finding, Group, On, Outcome, Safety, Severity, Stop};
+
+/// What the rows of this group have in common.
+const ROW: Check = Check {
+    id: "",
+    group: Group::Proto,
+    question: "",
+    severity: Severity::Low,
+    safety: Safety::Harmless,
+    stop: Stop::PreData,
+    needs: "",
+    references: &[],
+    localhost: On::Skip,
+    remote: On::Skip,
+    authenticated: On::Skip,
+    scripts: |_| Vec::new(),
+    judge: |_, _, _| Finding::skip("not asked on this leg"),
+    cures: &[],
+};
+
+/// A command that is out of place, or wrong: it is to be refused.
+fn must_refuse(turn: &Turn<'_>, what: &str, severity: Severity) -> Outcome {
+    let outcome = match turn.open() {
+        _ if turn.class.is_end() => {
+            Outcome::warn(format!("{what} is answered by closing the session"))
+        }
+        Some(open) => return open,
+        None if turn.class.is_refusal() => Outcome::pass(format!("{what} is refused")),
+        None => Outcome::fail(severity, format!("{what} is accepted")),
+    };
+    outcome.seen(turn.evidence())
+}
