@@ -11,7 +11,7 @@ mod support;
 use std::collections::BTreeSet;
 
 use helo_shared::check::{
-    ALL, BASELINE, Facts, LegKind, On, Severity, Special, Step, Verdict, named, plan,
+    ALL, BASELINE, Facts, LegKind, On, Severity, Special, Step, Stop, Verdict, named, plan,
 };
 use support::{Control, files};
 
@@ -31,6 +31,11 @@ const MILD: &[(&str, Verdict, &str)] = &[
         "proto-http",
         Verdict::Warn,
         "what is gone along with is not yet abused",
+    ),
+    (
+        "proto-octets",
+        Verdict::Warn,
+        "only what arrives of it shows harm",
     ),
     ("rcpt-abuse", Verdict::Warn, "RFC 2142 recommends"),
     ("rcpt-plus", Verdict::Info, "sub-addressing is a choice"),
@@ -110,7 +115,7 @@ fn the_table_is_sound() {
         assert!(!check.references.is_empty(), "{id}");
         assert!(
             id.bytes()
-                .all(|octet| octet == b'-' || octet.is_ascii_lowercase()),
+                .all(|octet| octet == b'-' || octet.is_ascii_lowercase() || octet.is_ascii_digit()),
             "{id}"
         );
         assert_ne!(
@@ -206,6 +211,11 @@ fn content_goes_to_the_local_mailbox_only() {
             let mut named = false;
             for step in &script.steps {
                 match step {
+                    Step::Octets { octets, .. } if octets.starts_with(b"BDAT") => {
+                        // A message to the local mailbox is under way.
+                        assert_eq!(script.stop, Stop::SelfMessage);
+                        named = false;
+                    }
                     Step::Line { line, .. } if line == "DATA" => {
                         assert!(!named, "{}/{}", script.check, script.case);
                     }
@@ -226,7 +236,7 @@ fn missing_facts_leave_questions_out() {
     let checks: BTreeSet<&str> = scripts.iter().map(|script| script.check).collect();
     assert_eq!(
         checks,
-        BTreeSet::from(["conn-ehlo", "proto-http", "tls-offered"])
+        BTreeSet::from(["conn-ehlo", "proto-http", "proto-octets", "tls-offered"])
     );
 }
 

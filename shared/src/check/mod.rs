@@ -99,6 +99,11 @@ pub const ALL: &[Check] = &[
     proto::pipelining::CHECK,
     proto::replies::CHECK,
     proto::params::CHECK,
+    proto::eight_bit::CHECK,
+    proto::smtputf8::CHECK,
+    proto::bdat::CHECK,
+    proto::dots::CHECK,
+    proto::octets::CHECK,
     proto::http::CHECK,
     trace_headers::CHECK,
 ];

@@ -55,6 +55,10 @@ const ROWS: &[(&str, On, &str, &str, &str)] = &[
     // Postfix forbids GET and POST (smtpd_forbidden_commands), Exim has no such list.
     ("proto-http", Both, "mta", "postfix", "pass"),
     ("proto-http", Both, "mta", "exim", "warn"),
+    // Exim takes any octet above 127 in an address, whatever it may be.
+    ("proto-smtputf8", Both, "mta", "exim", "warn"),
+    // Content that is accepted arrives; commands with NUL are refused by both.
+    ("proto-octets", Both, "greeting", "220", "pass"),
     ("proto-*", Both, "delivery", "delivered", "pass"),
     // What is refused there is not reached: the other cases of the check decide.
     (

@@ -3,13 +3,19 @@
 //! The answers are the same for friends and strangers, so both legs are judged by
 //! the same rules.
 
+pub(super) mod bdat;
+mod content;
+pub(super) mod dots;
+pub(super) mod eight_bit;
 pub(super) mod http;
+pub(super) mod octets;
 pub(super) mod params;
 pub(super) mod pipelining;
 pub(super) mod replies;
 pub(super) mod reset;
 pub(super) mod second_transaction;
 pub(super) mod sequence;
+pub(super) mod smtputf8;
 pub(super) mod verbs;
 
 use super::turn::Turn;
