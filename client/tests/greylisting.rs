@@ -28,16 +28,19 @@ fn greylisting(seconds: u64) -> Upstream {
 
 fn serve(mut tcp: &TcpStream, seconds: u64, seen: &Seen) {
     let client = tcp.peer_addr().unwrap().ip().to_string();
-    let (mut sender, mut in_data) = (String::new(), false);
+    let (mut sender, mut in_data, mut accepted) = (String::new(), false, 0);
     let _ = tcp.write_all(b"220 mx.own.test ESMTP\r\n");
     for line in BufReader::new(tcp).lines().map_while(Result::ok) {
         let line = line.to_ascii_lowercase();
         if in_data && line != "." {
             continue;
         }
-        in_data = line == "data";
         let reply = match line.get(..4).unwrap_or_default() {
             "ehlo" if line.len() < 6 => "501 5.5.4 a name, please",
+            "mail" if line.contains("helo-x") => "555 5.5.4 unknown parameter",
+            "mail" if !sender.is_empty() => "503 5.5.1 one at a time",
+            "rcpt" if sender.is_empty() => "503 5.5.1 MAIL first",
+            "data" if accepted == 0 => "503 5.5.1 RCPT first",
             "mail" => {
                 sender.clone_from(&line);
                 "250 2.1.0 ok"
@@ -46,10 +49,16 @@ fn serve(mut tcp: &TcpStream, seconds: u64, seen: &Seen) {
                 &format!("451 4.7.1 Greylisted, try again in {seconds} seconds")
             }
             "rcpt" => recipient(&line, &client),
+            "ehlo" | "helo" | "rset" | "" => {
+                (sender, accepted) = (String::new(), 0);
+                "250 mx.own.test"
+            }
+            "noop" | "quit" => "250 2.0.0 ok",
             "data" => "354 go ahead",
-            "vrfy" | "expn" => "502 5.5.1 not here",
-            _ => "250 mx.own.test",
+            _ => "502 5.5.1 not here",
         };
+        accepted += u32::from(line.starts_with("rcpt") && reply.starts_with('2'));
+        in_data = line == "data" && reply.starts_with('3');
         let _ = tcp.write_all(format!("{reply}\r\n").as_bytes());
         if line == "quit" {
             return;

@@ -11,7 +11,7 @@ use driver::journal::{self, Durability, Journal};
 use driver::stream::Stream;
 use driver::talk::{Broken, Talk};
 use driver::tls;
-use shared::check::{BASELINE, Facts, LegKind, Script, Step, literal, plan};
+use shared::check::{BASELINE, Facts, LegKind, OWN_LITERAL, Script, Step, literal, plan};
 use shared::message::Marked;
 use shared::recording::{NoteFacts, OpenFacts};
 use tokio::time::Instant;
@@ -257,7 +257,7 @@ impl Leg<'_> {
         let mut talk = Talk::new(Stream::new(tcp), self.clock, session, Box::new(|_| {}));
         let name = tls::server_name(&self.plan.tls_name)?;
         let helo = helo(&ground.facts, Some(client.ip()));
-        let script = name_ourselves(script, &helo);
+        let script = name_ourselves(script, &helo, client.ip());
         // A Message-ID of its own for each of a session's messages.
         let count = AtomicU32::new(0);
         let part = Part {
@@ -383,18 +383,20 @@ fn baseline_script() -> Script {
     }
 }
 
-/// Where a script says the name that is said when none is known, it says ours.
-fn name_ourselves(script: &Script, helo: &str) -> Script {
+/// Where a script says the name that is said when none is known, it says ours; and our
+/// address, where it means that.
+fn name_ourselves(script: &Script, helo: &str, client: IpAddr) -> Script {
     let mut script = script.clone();
     // Checks that ask with `localhost` on purpose say so in their own steps.
-    if script.check == "relay-helo-trust" || script.check == "deliver-self" {
+    let on_purpose = ["relay-helo-trust", "deliver-self", "helo-own-name"];
+    if on_purpose.contains(&script.check) {
         return script;
     }
     for step in &mut script.steps {
-        if let Step::Ehlo(name) = step
-            && name == "localhost"
-        {
-            helo.clone_into(name);
+        match step {
+            Step::Ehlo(name) if name == "localhost" => helo.clone_into(name),
+            Step::Ehlo(name) if name == OWN_LITERAL => *name = literal(client.to_canonical()),
+            _ => {}
         }
     }
     script

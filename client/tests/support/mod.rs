@@ -254,7 +254,7 @@ struct Order {
 
 impl Order {
     fn keep(&mut self, line: &str, turn: Turn) -> Turn {
-        let Turn::Say(said) = &turn else {
+        let (Turn::Say(said) | Turn::Octets(said)) = &turn else {
             return turn;
         };
         if !said.starts_with(['2', '3']) {

@@ -22,6 +22,8 @@ mod report;
 mod row;
 mod script;
 
+mod auth;
+mod cmd_privileged;
 mod conn_banner;
 mod conn_ehlo;
 mod deliver_null_sender;
@@ -31,7 +33,13 @@ mod enum_expn;
 mod enum_rcpt;
 mod enum_vrfy;
 mod enumeration;
+mod helo_name;
+mod helo_own_name;
+mod helo_required;
+mod identity;
+mod info_version;
 mod leg_masked;
+mod limit_size;
 mod proto;
 mod rcpt_abuse;
 mod rcpt_case;
@@ -44,6 +52,8 @@ mod rcpt_unknown;
 mod received;
 mod recipients;
 mod relay;
+mod sender_domain;
+mod sender_own_domain;
 mod tls_offered;
 mod tls_strip;
 mod trace_headers;
@@ -58,7 +68,7 @@ pub use leg::{Arrival, Family, Leg, LegKind};
 pub use plan::plan;
 pub use report::{Cell, Cure, Delivery, LegSummary, Report, Row, Totals, judge};
 pub use row::{Check, Group, Mta, On, Safety, Stop};
-pub use script::{Script, Setting, Special, Step, When};
+pub use script::{OWN_LITERAL, Script, Setting, Special, Step, When};
 
 /// Every check, in the order of a report's rows.
 pub const ALL: &[Check] = &[
@@ -79,11 +89,21 @@ pub const ALL: &[Check] = &[
     relay::domain_match::CHECK,
     relay::helo_trust::CHECK,
     relay::mixed::CHECK,
+    auth::plaintext_offer::CHECK,
+    auth::port25::CHECK,
+    auth::mechs::CHECK,
     tls_offered::CHECK,
     tls_strip::CHECK,
     enum_vrfy::CHECK,
     enum_expn::CHECK,
     enum_rcpt::CHECK,
+    info_version::CHECK,
+    cmd_privileged::CHECK,
+    helo_required::CHECK,
+    helo_name::CHECK,
+    helo_own_name::CHECK,
+    sender_own_domain::CHECK,
+    sender_domain::CHECK,
     rcpt_postmaster::CHECK,
     rcpt_abuse::CHECK,
     rcpt_unknown::CHECK,
@@ -92,6 +112,7 @@ pub const ALL: &[Check] = &[
     rcpt_case::CHECK,
     rcpt_own_forms::CHECK,
     rcpt_dangerous::CHECK,
+    limit_size::CHECK,
     proto::verbs::CHECK,
     proto::sequence::CHECK,
     proto::reset::CHECK,

@@ -3,6 +3,10 @@
 use super::{Facts, LegKind, Stop};
 use crate::escape::escape;
 
+/// The name in a [`Step::Ehlo`] for which its player says the literal of its own
+/// address (RFC 5321 §4.1.3).
+pub const OWN_LITERAL: &str = "[client-address]";
+
 /// One case of a check: one connection.
 ///
 /// It is played in lock-step. A 530 that asks for STARTTLS is no verdict: play

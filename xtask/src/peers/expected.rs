@@ -49,8 +49,64 @@ const ROWS: &[(&str, On, &str, &str, &str)] = &[
     // What is never judged.
     ("relay-plain", Localhost, "relay-plain", "*", "info"),
     ("rcpt-plus", Both, "delivery", "*", "info"),
+    // AUTH is on port 25 of one variant alone, with PLAIN and LOGIN outside TLS too.
+    (
+        "auth-plaintext-offer",
+        Remote,
+        "variant",
+        "plaintext-auth",
+        "fail",
+    ),
+    (
+        "auth-plaintext-offer",
+        Localhost,
+        "variant",
+        "plaintext-auth",
+        "info",
+    ),
+    ("auth-plaintext-offer", Both, "greeting", "220", "pass"),
+    ("auth-port25", Both, "variant", "plaintext-auth", "info"),
+    ("auth-port25", Both, "greeting", "220", "pass"),
+    ("auth-mechs", Both, "variant", "plaintext-auth", "pass"),
+    ("auth-mechs", Both, "greeting", "220", "skip"),
+    // The default greetings: Exim's has its version, Postfix's has not.
+    ("info-version", Both, "mta", "postfix", "pass"),
+    ("info-version", Localhost, "mta", "exim", "info"),
+    ("info-version", Remote, "mta", "exim", "warn"),
+    ("cmd-privileged", Both, "greeting", "220", "pass"),
+    // Both are set to 10 MiB, and both keep to what SIZE says.
+    ("limit-size", Both, "greeting", "220", "pass"),
+    // Who is turned away, which is seen at RCPT: no more than the defaults do. On
+    // localhost it is never judged.
+    ("helo-*", Localhost, "delivery", "refused*", "info"),
+    ("sender-*", Localhost, "delivery", "refused*", "info"),
+    (
+        "helo-*",
+        Remote,
+        "delivery",
+        "deferred*",
+        "inconclusive pass warn",
+    ),
+    (
+        "sender-*",
+        Remote,
+        "delivery",
+        "deferred*",
+        "inconclusive pass warn",
+    ),
+    // Exim's hosts_require_helo is * by default, Postfix's smtpd_helo_required is no.
+    ("helo-required", Both, "mta", "exim", "pass"),
+    // Exim's lab has `require verify = sender`, as its default configuration has;
+    // Postfix's has no smtpd_sender_restrictions.
+    ("sender-domain", Both, "mta", "exim", "pass"),
+    ("helo-*", Localhost, "delivery", "delivered", "info"),
+    ("helo-*", Remote, "delivery", "delivered", "warn"),
+    ("sender-*", Localhost, "delivery", "delivered", "info"),
+    ("sender-*", Remote, "delivery", "delivered", "warn"),
     // The protocol: neither needs a recipient for these.
     ("proto-sequence", Both, "greeting", "220", "pass"),
+    // Postfix gives its answers to ETRN no enhanced status codes, though it offers them.
+    ("proto-replies", Both, "mta", "postfix", "warn"),
     ("proto-replies", Both, "greeting", "220", "pass"),
     // Postfix forbids GET and POST (smtpd_forbidden_commands), Exim has no such list.
     ("proto-http", Both, "mta", "postfix", "pass"),

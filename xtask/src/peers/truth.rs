@@ -16,6 +16,7 @@ pub(super) type Facts = BTreeMap<String, String>;
 /// What is known of one server.
 pub(super) struct Truth {
     mta: String,
+    variant: String,
     known: Value,
 }
 
@@ -28,6 +29,7 @@ impl Truth {
         let known = known.cloned();
         Ok(Self {
             mta: mta.to_owned(),
+            variant: variant.to_owned(),
             known: known.with_context(|| format!("no truth is known of {mta} {variant}"))?,
         })
     }
@@ -46,8 +48,12 @@ impl Truth {
                 facts.retain(|fact, _| !fact.starts_with("relay-"));
                 facts
             }
-            // What a product does whatever its configuration says, its manual says.
-            _ => Facts::from([("mta".to_owned(), self.mta.clone())]),
+            // What nobody had to observe: it is in the product's manual, or in the
+            // configuration of the lab.
+            _ => Facts::from([
+                ("mta".to_owned(), self.mta.clone()),
+                ("variant".to_owned(), self.variant.clone()),
+            ]),
         };
         add(self.observed(leg)?, &mut facts)?;
         Ok(facts)
