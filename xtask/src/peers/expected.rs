@@ -29,6 +29,9 @@ const ROWS: &[(&str, On, &str, &str, &str)] = &[
         "inconclusive",
     ),
     ("deliver-self", Both, "delivery", "refused*", "fail"),
+    // It judges whatever was answered, be it little.
+    ("proto-replies", Localhost, "stopped", "yes", "pass"),
+    ("proto-replies", Both, "greeting", "5*", "pass"),
     // A procedure whose delivery over localhost fails stops there.
     ("*", Localhost, "stopped", "yes", "skip"),
     // A server that refuses connections is soon left alone.
