@@ -108,7 +108,9 @@ const ROWS: &[(&str, On, &str, &str, &str)] = &[
     ("sender-*", Remote, "delivery", "delivered", "warn"),
     // The protocol: neither needs a recipient for these.
     ("proto-sequence", Both, "greeting", "220", "pass"),
-    // Postfix gives its answers to ETRN no enhanced status codes, though it offers them.
+    // Postfix gives its answers to ETRN no enhanced status codes, though it offers them;
+    // a client that is refused hears of that instead.
+    ("proto-replies", Both, "delivery", "refused*", "pass"),
     ("proto-replies", Both, "mta", "postfix", "warn"),
     ("proto-replies", Both, "greeting", "220", "pass"),
     // Postfix forbids GET and POST (smtpd_forbidden_commands), Exim has no such list.

@@ -2,10 +2,8 @@
 
 use super::super::observe::{Class, argument};
 use super::super::turn::{Turn, finding, turns};
-use super::super::{
-    Check, Context, Facts, Finding, Leg, Mta, On, Outcome, Script, Setting, Severity, Stop,
-};
-use super::{ROW, content};
+use super::super::{Check, Context, Facts, Finding, Leg, Mta, On, Outcome, Script, Setting, Stop};
+use super::{ROW, content, offered_and_refused};
 use crate::command::Verb;
 
 const ID: &str = "proto-8bitmime";
@@ -70,9 +68,7 @@ fn parameter(turn: &Turn<'_>) -> Option<Outcome> {
         // What becomes of the message says more.
         (Class::Accepted, true) => return None,
         (Class::Accepted, false) => Outcome::info("8BITMIME is not offered, and accepted"),
-        (Class::Permanent, true) => {
-            Outcome::fail(Severity::Low, "8BITMIME is offered, and refused")
-        }
+        (Class::Permanent, true) => offered_and_refused(turn, "8BITMIME"),
         (Class::Permanent, false) => Outcome::pass("8BITMIME is not offered, and refused"),
         _ => return turn.open(),
     };

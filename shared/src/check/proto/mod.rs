@@ -18,6 +18,7 @@ pub(super) mod sequence;
 pub(super) mod smtputf8;
 pub(super) mod verbs;
 
+use super::observe::is_syntax_refusal;
 use super::turn::Turn;
 use super::{Check, Finding, Group, On, Outcome, Safety, Severity, Stop};
 
@@ -50,4 +51,18 @@ fn must_refuse(turn: &Turn<'_>, what: &str, severity: Severity) -> Outcome {
         None => Outcome::fail(severity, format!("{what} is accepted")),
     };
     outcome.seen(turn.evidence())
+}
+
+/// What is offered is refused: a fault, if that is why, and not who asks.
+fn offered_and_refused(turn: &Turn<'_>, name: &str) -> Outcome {
+    let about_it =
+        matches!(turn.code(), Some(500..=504 | 555)) || turn.reply().is_some_and(is_syntax_refusal);
+    if about_it {
+        Outcome::fail(Severity::Low, format!("{name} is offered, and refused"))
+    } else {
+        Outcome::inconclusive(
+            format!("refused, but not for {name}"),
+            "repeat with a client address and sender that the server has nothing against",
+        )
+    }
 }

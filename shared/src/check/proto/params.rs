@@ -4,7 +4,7 @@
 use super::super::observe::{Class, argument};
 use super::super::turn::{Turn, finding, turns};
 use super::super::{Check, Context, Facts, Finding, Leg, On, Outcome, Script, Setting, Severity};
-use super::ROW;
+use super::{ROW, offered_and_refused};
 use crate::command::Verb;
 
 const ID: &str = "proto-params";
@@ -78,9 +78,7 @@ fn outcome(turn: &Turn<'_>) -> Option<Outcome> {
             (None, Class::Accepted, false) => {
                 Outcome::info(format!("{name} is accepted, though it is not offered"))
             }
-            (None, _, true) => {
-                Outcome::fail(Severity::Low, format!("{name} is offered and refused"))
-            }
+            (None, _, true) => offered_and_refused(turn, name),
             (None, _, false) => Outcome::pass(format!("{name} is not offered, and refused")),
         };
         outcome.seen(turn.evidence())

@@ -6,7 +6,7 @@ use super::super::turn::{Turn, finding, turns};
 use super::super::{
     Check, Context, Facts, Finding, Leg, Mta, On, Outcome, Script, Setting, Severity,
 };
-use super::{ROW, content};
+use super::{ROW, content, offered_and_refused};
 use crate::command::Verb;
 use crate::recording::Said;
 
@@ -83,9 +83,7 @@ fn parameter(turn: &Turn<'_>) -> Option<Outcome> {
     let outcome = match (turn.class, turn.offers("SMTPUTF8")) {
         (Class::Accepted, true) => return None,
         (Class::Accepted, false) => Outcome::info("SMTPUTF8 is not offered, and accepted"),
-        (Class::Permanent, true) => {
-            Outcome::fail(Severity::Low, "SMTPUTF8 is offered, and refused")
-        }
+        (Class::Permanent, true) => offered_and_refused(turn, "SMTPUTF8"),
         (Class::Permanent, false) => Outcome::pass("SMTPUTF8 is not offered, and refused"),
         _ => return turn.open(),
     };
