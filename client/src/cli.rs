@@ -223,9 +223,9 @@ pub struct Replay {
     pub file: PathBuf,
     /// The server: host[:port]
     pub target: Target,
-    /// Only this session
-    #[arg(short, long, value_name = "N")]
-    pub session: Option<u64>,
+    /// Only this session; several with commas between, or given again
+    #[arg(short, long, value_name = "N", value_delimiter = ',')]
+    pub session: Vec<u64>,
     /// Send to a server that is not on loopback: this sends real mail
     #[arg(long)]
     pub live: bool,

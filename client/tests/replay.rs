@@ -361,6 +361,10 @@ fn sessions_are_replayed_each_over_its_own_connection() {
         Some(0)
     );
     server.must_have_served(1);
+    let server = Scripted::start(&[SESSION, &other]);
+    let ended = replay(&file, &server, &["--session", "1,2"]);
+    assert_eq!(ended.status(), Some(0), "{}", ended.stdout());
+    server.must_have_served(2);
     // One that breaks off is no reason to leave out the next.
     let broken = SESSION.split("S: 250 2.1.0").next().unwrap();
     let server = Scripted::start(&[&format!("{broken}-- reset\n"), &other]);

@@ -176,7 +176,7 @@ fn a_session_of_which_bytes_are_missing_is_4_and_says_why() {
 fn a_session_that_is_not_there_is_told_with_those_that_are() {
     let dir = scratch();
     let recorded = recording(dir.path(), &[SESSION, SESSION]);
-    let (status, said) = complaint(&replay(&recorded, &["--session", "7"]));
+    let (status, said) = complaint(&replay(&recorded, &["--session", "1,7"]));
     assert_eq!(status, 4);
     assert!(
         said.contains("no session 7") && said.contains("there are: 1, 2"),

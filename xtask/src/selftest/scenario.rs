@@ -1,6 +1,7 @@
 //! A server, a recorder on each leg's host, and the client that runs the procedure
 //! through them.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -201,19 +202,15 @@ impl Run<'_> {
             !sessions.is_empty(),
             "the {name} recorder recorded nothing that can be replayed"
         );
-        for session in &sessions {
-            let mut command = self.ground().command(host, &self.programs().client);
-            command.arg("replay").arg(&file).arg(address).arg("--live");
-            command.args(["--session", &session.to_string()]);
-            command.args(self.ground().source(host, self.family));
-            let output = capture(&mut command)?;
-            if !output.status.success() {
-                print!("{}", String::from_utf8_lossy(&output.stdout));
-                bail!(
-                    "session {session} of the {name} leg does not replay (status {})",
-                    code(&output)
-                );
-            }
+        let numbers: Vec<String> = sessions.iter().map(u64::to_string).collect();
+        let mut command = self.ground().command(host, &self.programs().client);
+        command.arg("replay").arg(&file).arg(address).arg("--live");
+        command.args(["--session", &numbers.join(",")]);
+        command.args(self.ground().source(host, self.family));
+        let output = capture(&mut command)?;
+        if !output.status.success() {
+            print!("{}", String::from_utf8_lossy(&output.stdout));
+            bail!("the {name} leg does not replay (status {})", code(&output));
         }
         server.process.stop()?;
         Ok(sessions.len())
@@ -232,18 +229,14 @@ fn plain_sessions(recording: &str) -> Vec<u64> {
     let asks_for_password = |record: &Value| {
         is(record, "cmd") && record.get("verb").and_then(Value::as_str) == Some("AUTH")
     };
-    let opened = records
+    let unfit: BTreeSet<u64> = records
         .iter()
-        .filter(|record| is(record, "open"))
-        .filter_map(session);
-    opened
-        .filter(|number| {
-            !records
-                .iter()
-                .filter(|record| session(record) == Some(*number))
-                .any(|record| is(record, "raw") || asks_for_password(record))
-        })
-        .collect()
+        .filter(|record| is(record, "raw") || asks_for_password(record))
+        .filter_map(session)
+        .collect();
+    let opened = records.iter().filter(|record| is(record, "open"));
+    let opened = opened.filter_map(session);
+    opened.filter(|number| !unfit.contains(number)).collect()
 }
 
 struct Server {

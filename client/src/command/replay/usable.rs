@@ -19,15 +19,16 @@ pub(super) fn sessions(
     let unusable = |error| Failure::new(Status::Input, error);
     let file = options.file.display();
     let mut dialogues = recording.dialogues();
-    if let Some(session) = options.session {
-        dialogues.retain(|dialogue| dialogue.session == session);
-        if dialogues.is_empty() {
-            let known: Vec<String> = recording.sessions().iter().map(u64::to_string).collect();
+    if !options.session.is_empty() {
+        let known = recording.sessions();
+        if let Some(session) = options.session.iter().find(|one| !known.contains(one)) {
+            let known: Vec<String> = known.iter().map(u64::to_string).collect();
             return Err(unusable(anyhow!(
                 "there is no session {session} in {file}; there are: {}",
                 known.join(", ")
             )));
         }
+        dialogues.retain(|dialogue| options.session.contains(&dialogue.session));
     }
     if dialogues.is_empty() {
         let error = anyhow!("there is no session to replay in {file}");
