@@ -363,3 +363,122 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_session_that_goes_on_in_plain_text_after_starttls_is_followed() {
+    let mut told = turns(&[
+        ('S', "220 mx\r\n"),
+        ('C', "EHLO a\r\n"),
+        ('S', "250 mx\r\n"),
+        ('C', "STARTTLS\r\n"),
+        ('S', "220 go\r\n"),
+        ('C', "EHLO b\r\n"),
+        ('S', "250 mx again\r\n"),
+    ]);
+    let all = essence(&observe(&told, &[], Peers::Others));
+    assert!(all[5].contains("Ehlo"), "{all:#?}");
+    assert!(all[6].starts_with("s 250 to 6"), "{all:#?}");
+    told[5].1 = b"\x16\x03\x01\0\x01x".to_vec();
+    let all = essence(&observe(&told, &[], Peers::Others));
+    assert!(all[5].starts_with("c Raw { why: Tls }"), "{all:#?}");
+    assert!(all[6].starts_with("s Raw { why: Tls }"), "{all:#?}");
+}
+
+/// What one side of a capture lacks, and what is seen of the rest.
+enum Seen {
+    Bytes(Direction, &'static str),
+    Gap(Direction, u64),
+}
+
+fn observe_with_gaps(seen: &[Seen], observer: &mut Observer) -> Vec<String> {
+    let mut units = Vec::new();
+    for (now, one) in (1..).zip(seen) {
+        match one {
+            Seen::Bytes(direction, bytes) => {
+                observer.push(*direction, bytes.as_bytes(), Timestamp::from_nanos(now));
+                units.extend(std::iter::from_fn(|| observer.poll()));
+            }
+            Seen::Gap(direction, octets) => {
+                units.extend(std::iter::from_fn(|| observer.cut(*direction)));
+                observer.gap(*direction, *octets);
+            }
+        }
+    }
+    for direction in [Server, Client] {
+        units.extend(std::iter::from_fn(|| observer.finish(direction)));
+    }
+    essence(&units)
+}
+
+#[test]
+fn a_command_without_its_end_is_answered_and_the_rest_of_a_line_is_none() {
+    let mut observer = Observer::new(Peers::Others, Limits::DEFAULT);
+    let all = observe_with_gaps(
+        &[
+            Seen::Bytes(Server, "220 mx\r\n"),
+            Seen::Bytes(Client, "EHLO a\r\n"),
+            Seen::Bytes(Server, "250 m"),
+            Seen::Gap(Server, 3),
+            Seen::Bytes(Client, "MAIL FROM:<a"),
+            Seen::Gap(Client, 10),
+            Seen::Bytes(Client, "test>\r\n"),
+            Seen::Bytes(Server, "250 sender\r\n"),
+            Seen::Bytes(Client, "RCPT TO:<b@c>"),
+            Seen::Gap(Client, 2),
+            Seen::Bytes(Server, "250 recipient\r\n"),
+            Seen::Bytes(Client, "QUIT\r\n"),
+            Seen::Bytes(Server, "221 bye\r\n"),
+        ],
+        &mut observer,
+    );
+    assert_eq!(all[2], "s 250 to 2 250 m [CutShort]");
+    assert!(
+        all[3].contains("Mail") && all[3].contains("CutShort"),
+        "{all:#?}"
+    );
+    assert!(
+        all[4].starts_with("c Raw { why: AfterGap } test>"),
+        "{all:#?}"
+    );
+    assert!(all[5].starts_with("s 250 to 4 250 sender"), "{all:#?}");
+    assert!(all[7].starts_with("s 250 to 7 250 recipient"), "{all:#?}");
+    assert!(all[9].starts_with("s 221 to 9"), "{all:#?}");
+}
+
+#[test]
+fn an_end_of_data_that_was_lost_is_told_from_the_reply() {
+    let mut observer = Observer::new(Peers::Others, Limits::DEFAULT);
+    let all = observe_with_gaps(
+        &[
+            Seen::Bytes(Server, "220 mx\r\n"),
+            Seen::Bytes(Client, "DATA\r\n"),
+            Seen::Bytes(Server, "354 go\r\n"),
+            Seen::Bytes(Client, "a line\r\n"),
+            Seen::Gap(Client, 40),
+            Seen::Bytes(Server, "250 queued\r\n"),
+            Seen::Bytes(Client, "QUIT\r\n"),
+            Seen::Bytes(Server, "221 bye\r\n"),
+        ],
+        &mut observer,
+    );
+    assert!(all[5].contains("Quit"), "{all:#?}");
+    assert!(all[6].starts_with("s 221 to 6"), "{all:#?}");
+}
+
+#[test]
+fn a_client_alone_is_understood() {
+    let mut observer = Observer::new(Peers::Others, Limits::DEFAULT);
+    observer.server_is_unseen();
+    let all = observe_with_gaps(
+        &[
+            Seen::Bytes(Client, "EHLO a\r\n"),
+            Seen::Bytes(Client, "MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n"),
+            Seen::Bytes(Client, "Subject: x\r\n\r\n..\r\n.\r\nQUIT\r\n"),
+        ],
+        &mut observer,
+    );
+    let kinds: Vec<_> = all.iter().map(|line| &line[..8]).collect();
+    assert_eq!(all.len(), 7, "{kinds:?}");
+    assert!(all[4].contains("Dot"), "{all:#?}");
+    assert!(all[6].contains("Quit"), "{all:#?}");
+}

@@ -13,8 +13,8 @@ use std::time::Duration;
 use helo_shared::codec::Limits;
 use helo_shared::direction::Direction::{self, Client, Server};
 use helo_shared::recording::{
-    CloseFacts, Damage, FileLog, Head, LINE, Merge, NoteFacts, OpenFacts, Reader, Record,
-    Recording, RedactKey, Redaction, SessionLog, Unusable,
+    ClockKind, CloseFacts, Damage, FileLog, Head, LINE, Merge, NoteFacts, OpenFacts, Reader,
+    Record, Recording, RedactKey, Redaction, SessionLog, Unusable,
 };
 use helo_shared::session::{Observer, Peers, Unit};
 use helo_shared::time::Timestamp;
@@ -50,6 +50,7 @@ impl Recorder {
             at: now,
             tool: "laws".into(),
             redacted: matches!(redaction, Redaction::Auth(_)),
+            clock: ClockKind::Monotonic,
         };
         let file = FileLog::begin(&head, &mut out);
         let mut recorder = Self {

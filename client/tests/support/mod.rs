@@ -17,7 +17,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use driver::tls::{Clients, Minted, mint};
-use shared::recording::{FileLog, Head, Merge, Transcript};
+use shared::recording::{ClockKind, FileLog, Head, Merge, Transcript};
 use shared::time::Timestamp;
 use testkit::Upstream;
 use testkit::watched::{Ended, watch};
@@ -138,6 +138,7 @@ pub fn recording(dir: &Path, transcripts: &[&str]) -> PathBuf {
         at: Timestamp::from_nanos(1_700_000_000_000_000_000),
         tool: "test".into(),
         redacted: true,
+        clock: ClockKind::Monotonic,
     };
     let mut out = Vec::new();
     let mut log = FileLog::begin(&head, &mut out);

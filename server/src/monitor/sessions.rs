@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 use serde_with::{DisplayFromStr, serde_as};
-use shared::recording::{FileLog, Head, Merge, Record, Recording, Transcript, Unusable};
+use shared::recording::{ClockKind, FileLog, Head, Merge, Record, Recording, Transcript, Unusable};
 use shared::time::Timestamp;
 
 use super::lines::Lines;
@@ -221,6 +221,7 @@ impl Snapshot {
             at: self.summary.start,
             tool: concat!("helo-server ", env!("CARGO_PKG_VERSION")).to_owned(),
             redacted: true,
+            clock: ClockKind::Monotonic,
         };
         let mut out = Vec::new();
         let mut file = FileLog::begin(&head, &mut out);

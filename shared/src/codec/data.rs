@@ -45,6 +45,13 @@ impl DotScanner {
         }
     }
 
+    /// A scanner somewhere within a line: what came before was lost.
+    pub const fn within_line() -> Self {
+        Self {
+            before: Before::Other,
+        }
+    }
+
     /// Looks at the octets that come next. After `Content(n)` the first `n` are
     /// done with; after `End` the three of the final line are.
     pub fn scan(&mut self, bytes: &[u8]) -> Scan {

@@ -161,6 +161,9 @@ impl Builder {
     }
 
     fn gap(&mut self, record: &Record) {
+        if record.direction() != Some(Direction::Client) || !self.in_content {
+            return;
+        }
         let last = self.dialogue.exchanges.last_mut();
         if let Some(Said::Content { missing, .. }) = last.map(|exchange| &mut exchange.said) {
             *missing = missing.saturating_add(record.number("len").unwrap_or_default());

@@ -15,6 +15,28 @@ pub struct Head {
     pub tool: String,
     /// AUTH is taken out.
     pub redacted: bool,
+    /// Where the times come from.
+    pub clock: ClockKind,
+}
+
+/// Where the times of a recording come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClockKind {
+    /// A capture file: as they stand there, backwards too.
+    Capture,
+    /// The recording program's own clock, which never runs backwards.
+    #[default]
+    Monotonic,
+}
+
+impl ClockKind {
+    /// The word a recording uses.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Capture => "capture",
+            Self::Monotonic => "monotonic",
+        }
+    }
 }
 
 /// Counts lines and sessions, and keeps the checksum that `sync` lines carry.
@@ -36,7 +58,9 @@ impl FileLog {
         push_string(out, &head.id);
         out.extend_from_slice(b",\"part\":1,\"at\":\"");
         head.at.write_rfc3339(out);
-        out.extend_from_slice(b"\",\"clock\":\"monotonic\",\"tool\":");
+        out.extend_from_slice(b"\",\"clock\":");
+        push_string(out, head.clock.name());
+        out.extend_from_slice(b",\"tool\":");
         push_string(out, &head.tool);
         let redact = if head.redacted { "[\"auth\"]" } else { "[]" };
         out.extend_from_slice(

@@ -19,7 +19,7 @@ mod redact;
 mod transcript;
 
 pub use dialogue::{Answer, Dialogue, Ending, Exchange, Handshake, Said, Transaction};
-pub use file::{FileLog, Head};
+pub use file::{ClockKind, FileLog, Head};
 pub(crate) use log::queue_id;
 pub use log::{CloseFacts, FaultFacts, NoteFacts, OpenFacts, SessionLog, TlsLine, Via};
 pub use merge::Merge;

@@ -9,7 +9,7 @@ use sha2::Sha256;
 use crate::command::Verb;
 use crate::escape::hex;
 use crate::extension::Xclient;
-use crate::session::{Kind, Unit};
+use crate::session::{Kind, RawReason, Unit};
 
 /// A random key of one run. With it equal secrets get equal tags, and without it
 /// a tag tells nothing.
@@ -89,6 +89,10 @@ impl Redactor {
                 verb: Verb::Xclient,
             } => self.login(unit, end),
             Kind::Command { verb } => self.secret_in_command(verb, unit).map(|from| from..end),
+            // It may be the rest of what followed an AUTH.
+            Kind::Raw {
+                why: RawReason::AfterGap,
+            } if self.auth_seen => Some(0..end),
             _ => None,
         }?;
         let secret = unit

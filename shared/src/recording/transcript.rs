@@ -23,7 +23,7 @@ use super::dialogue::{Answer, Dialogue, Said};
 use super::log::{CloseFacts, NoteFacts, OpenFacts, SessionLog, TlsLine};
 use super::read::{Recording, Unusable};
 use super::redact::Redaction;
-use super::{FileLog, Head, Record};
+use super::{ClockKind, FileLog, Head, Record};
 use crate::codec::Limits;
 use crate::direction::Direction::{self, Client, Server};
 use crate::escape::{escape, unescape};
@@ -171,6 +171,7 @@ impl Play {
             at: now,
             tool: "transcript".into(),
             redacted: false,
+            clock: ClockKind::Monotonic,
         };
         let mut file = FileLog::begin(&head, &mut out);
         let mut log = SessionLog::new(file.new_session(), Redaction::Nothing);

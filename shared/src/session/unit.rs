@@ -113,6 +113,8 @@ pub enum RawReason {
     AfterStartTls,
     /// TLS records that are passed through unread.
     Tls,
+    /// The rest of a line of which the beginning was lost.
+    AfterGap,
 }
 
 impl RawReason {
@@ -122,13 +124,19 @@ impl RawReason {
             Self::NotAReply => "not-a-reply",
             Self::AfterStartTls => "after-starttls",
             Self::Tls => "tls",
+            Self::AfterGap => "after-gap",
         }
     }
 
     /// The reason of that name.
     pub fn named(name: &str) -> Option<Self> {
-        [Self::NotAReply, Self::AfterStartTls, Self::Tls]
-            .into_iter()
-            .find(|reason| reason.name() == name)
+        [
+            Self::NotAReply,
+            Self::AfterStartTls,
+            Self::Tls,
+            Self::AfterGap,
+        ]
+        .into_iter()
+        .find(|reason| reason.name() == name)
     }
 }

@@ -19,7 +19,7 @@ use std::sync::{Arc, Condvar, Mutex, OnceLock};
 
 use anyhow::{Context, Result};
 use shared::recording::{
-    FileLog, Head, Merge, NoteFacts, OpenFacts, Record, RedactKey, Redaction, SessionLog,
+    ClockKind, FileLog, Head, Merge, NoteFacts, OpenFacts, Record, RedactKey, Redaction, SessionLog,
 };
 use shared::time::Timestamp;
 use tokio::sync::watch;
@@ -99,6 +99,7 @@ impl Journal {
             at: clock.anchor(),
             tool: settings.tool.to_owned(),
             redacted: !settings.record_secrets,
+            clock: ClockKind::Monotonic,
         };
         let mut lines = Vec::new();
         let log = FileLog::begin(&head, &mut lines);

@@ -33,12 +33,17 @@ impl Observer {
         if !self.greeted && self.next_id == 0 && self.peers == Peers::Others {
             self.notice_implicit_tls();
         }
+        self.assume_answered();
         match &self.mode {
             Mode::Commands | Mode::Sasl { .. } => self.poll_line(),
             Mode::Undecided(_) => None,
             Mode::Dots(scanner) => self.poll_dots(*scanner),
             Mode::Chunk { left, last } => Some(self.poll_chunk(*left, *last)),
             Mode::Handshake => Some(self.plaintext()),
+            Mode::AwaitTls => {
+                self.tls_or_not();
+                self.poll_client()
+            }
             Mode::Opaque => Some(self.raw(Client, RawReason::Tls)),
         }
     }
@@ -71,7 +76,11 @@ impl Observer {
                 unit.more = true;
                 Some(unit)
             }
-            Mode::Dots(_) | Mode::Chunk { .. } | Mode::Handshake | Mode::Opaque => None,
+            Mode::Dots(_)
+            | Mode::Chunk { .. }
+            | Mode::Handshake
+            | Mode::AwaitTls
+            | Mode::Opaque => None,
         }
     }
 
@@ -81,6 +90,15 @@ impl Observer {
             self.mode = Mode::Opaque;
             self.server_mode = super::ServerMode::Opaque;
         }
+    }
+
+    /// The first bytes after the STARTTLS of others was accepted.
+    fn tls_or_not(&mut self) {
+        (self.mode, self.server_mode) = if looks_like_tls(self.client.bytes()) {
+            (Mode::Opaque, super::ServerMode::Opaque)
+        } else {
+            (Mode::Commands, super::ServerMode::Replies)
+        };
     }
 
     fn poll_line(&mut self) -> Option<Unit> {
@@ -111,6 +129,10 @@ impl Observer {
         } else {
             let heard = Command::parse(&line);
             let verb = heard.verb;
+            if std::mem::take(&mut self.after_gap) && matches!(verb, Verb::Other(_)) {
+                let why = RawReason::AfterGap;
+                return self.unit(Client, length, Kind::Raw { why });
+            }
             let mut unit = self.unit(Client, length, Kind::Command { verb: verb.clone() });
             unit.deviations = heard.deviations;
             unit.deviations.extend(early);
@@ -138,7 +160,7 @@ impl Observer {
 
     /// The line up to `length` octets from here, with what was yielded before,
     /// cut to what is needed to understand it.
-    fn line_so_far(&self, length: usize) -> Vec<u8> {
+    pub(super) fn line_so_far(&self, length: usize) -> Vec<u8> {
         let mut line = self.line_head.clone().unwrap_or_default();
         let rest = self.client.bytes().get(..length).unwrap_or_default();
         let room = (LINE_HEAD + 1).saturating_sub(line.len());
@@ -147,7 +169,7 @@ impl Observer {
     }
 
     /// What a command changes as soon as it is seen, before its reply.
-    fn command(&mut self, verb: &Verb, line: &[u8], unit: &Unit) {
+    pub(super) fn command(&mut self, verb: &Verb, line: &[u8], unit: &Unit) {
         let step = Step::of(verb);
         if verb == &Verb::Bdat {
             match bdat_size(line) {
@@ -257,6 +279,9 @@ impl Observer {
     fn plaintext(&mut self) -> Unit {
         let mut unit = self.raw(Client, RawReason::AfterStartTls);
         unit.deviations.push(Deviation::PlaintextAfterStartTls);
+        if self.peers == Peers::Others && self.client.is_empty() {
+            self.mode = Mode::AwaitTls;
+        }
         unit
     }
 }

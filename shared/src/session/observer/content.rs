@@ -9,6 +9,8 @@ pub(super) struct ContentState {
     examiner: Examiner,
     /// The data came before the server asked for it.
     pub(super) early: bool,
+    /// Bytes of it were lost, its end perhaps among them.
+    gap: bool,
 }
 
 /// What an oddity is called on a unit.
@@ -25,6 +27,7 @@ impl ContentState {
         Self {
             examiner: Examiner::new(),
             early,
+            gap: false,
         }
     }
 
@@ -37,6 +40,16 @@ impl ContentState {
                 deviations.push(deviation);
             }
         }
+    }
+
+    /// Bytes of it were lost.
+    pub(super) fn has_gap(&mut self) {
+        self.gap = true;
+    }
+
+    /// Its end may have been lost.
+    pub(super) fn may_have_ended(&self) -> bool {
+        self.gap
     }
 
     /// What was found in the data so far.

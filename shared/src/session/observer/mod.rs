@@ -10,11 +10,13 @@
 
 mod client;
 mod content;
+mod missing;
 mod server;
 
 use std::collections::VecDeque;
 
 use self::content::ContentState;
+use self::missing::Replies;
 use super::buffer::{Buffer, Taken};
 use super::unit::{Kind, RawReason, Unit, UnitId};
 use crate::codec::{DotScanner, Limits};
@@ -64,6 +66,10 @@ pub struct Observer {
     content: ContentState,
     reply: PartialReply,
     server_mode: ServerMode,
+    /// How much is known of the replies.
+    replies: Replies,
+    /// Bytes of the client were lost: its next line may lack its beginning.
+    after_gap: bool,
 }
 
 /// How the client's next bytes are to be understood.
@@ -82,6 +88,9 @@ enum Mode {
     },
     /// Plaintext after STARTTLS was accepted, until the handshake is done.
     Handshake,
+    /// STARTTLS of others was accepted: what comes next is TLS, or (servers exist
+    /// that say 220 and go on) plaintext.
+    AwaitTls,
     /// TLS records of others.
     Opaque,
 }
@@ -152,6 +161,8 @@ impl Observer {
             content: ContentState::default(),
             reply: PartialReply::default(),
             server_mode: ServerMode::Replies,
+            replies: Replies::Seen,
+            after_gap: false,
         }
     }
 

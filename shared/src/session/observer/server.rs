@@ -129,7 +129,7 @@ impl Observer {
         Some(unit)
     }
 
-    fn whole_reply(&mut self, code: ReplyCode) -> Unit {
+    pub(super) fn whole_reply(&mut self, code: ReplyCode) -> Unit {
         let reply = std::mem::take(&mut self.reply);
         let answered = self.answered(code);
         let kind = Kind::Reply {
@@ -240,6 +240,11 @@ impl Observer {
             }
             return None;
         }
+        if matches!(self.mode, Mode::Dots(_)) && self.content.may_have_ended() {
+            self.mode = Mode::Commands;
+            self.stage = Stage::Ready;
+            return None;
+        }
         if matches!(self.mode, Mode::Dots(_))
             && self.content.ended_leniently()
             && code.number() != 421
@@ -256,8 +261,13 @@ impl Observer {
         let go_on = code.severity() == Severity::Intermediate;
         match (&self.mode, step) {
             (Mode::Undecided(Pending::Data), Step::Data) if go_on => {
-                self.mode = Mode::Dots(DotScanner::new());
                 self.content = ContentState::start(!self.client.is_empty());
+                self.mode = Mode::Dots(if std::mem::take(&mut self.after_gap) {
+                    self.content.has_gap();
+                    DotScanner::within_line()
+                } else {
+                    DotScanner::new()
+                });
             }
             // The guess of `flush` was wrong: what follows are commands.
             (Mode::Dots(_), Step::Data) if !go_on => self.mode = Mode::Commands,
@@ -284,7 +294,9 @@ impl Observer {
                 self.server_mode = ServerMode::Handshake;
             }
             Peers::Others => {
-                self.mode = if self.client.is_empty() || looks_like_tls(self.client.bytes()) {
+                self.mode = if self.client.is_empty() {
+                    Mode::AwaitTls
+                } else if looks_like_tls(self.client.bytes()) {
                     Mode::Opaque
                 } else {
                     Mode::Handshake
