@@ -22,7 +22,9 @@ pub struct Cli {
 pub enum Command {
     /// Stand between clients and a server, and record
     Proxy(Box<Proxy>),
-    /// Print a recording for a person
+    /// Make a recording of the SMTP and LMTP sessions in packet captures
+    Import(Import),
+    /// Print a recording (or a capture) for a person
     Show(Show),
     /// Check a recording for damage
     Check(Check),
@@ -75,10 +77,39 @@ pub enum Durability {
     Synced,
 }
 
+/// The options of `import`.
+#[derive(Debug, Args)]
+#[command(after_help = IMPORT_EXAMPLES)]
+pub struct Import {
+    /// The captures (pcap or pcapng, also packed with gzip or zstd), in the order in
+    /// which they were taken; `-` is standard input
+    #[arg(required = true, value_name = "CAPTURE")]
+    pub captures: Vec<PathBuf>,
+    /// Write the recording to this file; `-` is standard output
+    #[arg(
+        short,
+        long,
+        visible_alias = "record",
+        value_name = "FILE",
+        required_unless_present = "summary"
+    )]
+    pub output: Option<PathBuf>,
+    /// Write no recording: print what sessions there are, their commands, reply codes,
+    /// envelopes, and digests of their messages
+    #[arg(long, conflicts_with = "output")]
+    pub summary: bool,
+    /// Print the summary as JSON
+    #[arg(long, requires = "summary")]
+    pub json: bool,
+    /// Record passwords as they are
+    #[arg(long)]
+    pub record_secrets: bool,
+}
+
 /// The options of `show`.
 #[derive(Debug, Args)]
 pub struct Show {
-    /// The recording
+    /// The recording, or a capture
     pub file: PathBuf,
     /// Only these sessions; may be given more than once
     #[arg(short, long, value_name = "N")]
@@ -107,12 +138,30 @@ pub struct Check {
     pub file: PathBuf,
 }
 
+const IMPORT_EXAMPLES: &str = "\
+Examples:
+  Make a recording of a capture:
+    helo-recorder import capture.pcapng.zst -o mail.helo.jsonl
+  Capture and record at once (-U: each packet as it comes):
+    tcpdump -U -w - port 25 or port 587 | helo-recorder import - -o mail.helo.jsonl
+  What is in it?
+    helo-recorder import --summary capture.pcap
+
+Mail is known by what is said, whatever the port. Passwords are taken out unless
+--record-secrets. What is missing in a capture, or damaged, is named; what came before
+damage is kept.
+
+Exit status: 0 as asked (damage is a warning), 2 usage, 4 a capture cannot be used,
+6 the recording could not be written.";
+
 const EXAMPLES: &str = "\
 Examples:
   Record what reaches the mail server on this machine; clients connect to port 2525:
     helo-recorder proxy --listen 0.0.0.0:2525 --upstream localhost:25 --record mail.helo.jsonl
   Read it:
     helo-recorder show mail.helo.jsonl
+  Make a recording of what tcpdump captured:
+    helo-recorder import capture.pcap --output mail.helo.jsonl
 
 Exit status: 0 as asked, 2 usage, 3 an address could not be bound, 4 the
 recording cannot be used, 6 the recording could not be written.";

@@ -2,10 +2,12 @@
 //! they say, and shows recordings.
 //!
 //! [`cli`] is what the user may say, [`proxy`] accepts connections, [`relay`]
-//! stands between one client and its server, and [`show`] prints a recording.
+//! stands between one client and its server, [`import`] makes a recording of packet
+//! captures, and [`show`] prints a recording.
 
 pub mod check;
 pub mod cli;
+pub mod import;
 pub mod proxy;
 pub mod relay;
 pub mod show;
@@ -48,6 +50,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     driver::process::log_to_stderr(cli.verbose);
     let result = match cli.command {
         Command::Proxy(arguments) => proxy::run(*arguments),
+        Command::Import(arguments) => import::run(&arguments),
         Command::Show(arguments) => show::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
     };

@@ -23,24 +23,29 @@ pub(super) struct Resumed {
     pub(super) torn: u64,
 }
 
+/// A new file for a recording, which nobody else may read.
+pub fn create(path: &Path) -> Result<File> {
+    let file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
+        .open(path)
+        .with_context(|| match fs::symlink_metadata(path) {
+            Ok(_) => format!(
+                "cannot record to {}: it exists (name another file)",
+                path.display()
+            ),
+            Err(_) => format!("cannot record to {}", path.display()),
+        })?;
+    sync_directory(path)?;
+    Ok(file)
+}
+
 impl Sink {
     /// A new file, which nobody else may read.
     pub(super) fn create(path: &Path) -> Result<Self> {
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
-            .open(path)
-            .with_context(|| match fs::symlink_metadata(path) {
-                Ok(_) => format!(
-                    "cannot record to {}: it exists (name another file)",
-                    path.display()
-                ),
-                Err(_) => format!("cannot record to {}", path.display()),
-            })?;
-        sync_directory(path)?;
-        Ok(Self::File(file))
+        create(path).map(Self::File)
     }
 
     /// A file of ours, without its torn last line.

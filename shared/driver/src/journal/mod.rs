@@ -30,6 +30,7 @@ use self::writer::{Inner, State};
 use crate::clock::Clock;
 use crate::tap::{Opened, Tap};
 
+pub use self::file::create;
 pub use self::session::{Ended, SessionJournal};
 pub use self::writer::WriteFailed;
 

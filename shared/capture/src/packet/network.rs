@@ -1,0 +1,223 @@
+//! IPv4 and IPv6, their fragments and extension headers, and tunnels of IP in IP.
+
+use std::net::{IpAddr, SocketAddr};
+
+use etherparse::{LaxNetSlice, LaxSlicedPacket, TcpSlice};
+use shared::time::Timestamp;
+
+use super::fragments::{Fragment, Fragments, Id};
+use super::link;
+use crate::tcp::{Flags, Segment};
+
+/// Finds TCP segments in frames.
+pub struct Decoder {
+    fragments: Fragments,
+}
+
+/// What a frame held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// A TCP segment.
+    Segment,
+    /// Something else, or the fragment of a datagram that is not whole yet.
+    Other,
+    /// A link type that is not known.
+    UnknownLink,
+}
+
+/// Tunnels within tunnels that are followed.
+const DEPTH: u8 = 3;
+
+const IPV4_IN_IP: u8 = 4;
+const TCP: u8 = 6;
+const IPV6_IN_IP: u8 = 41;
+const GRE: u8 = 47;
+
+impl Decoder {
+    /// A decoder that puts together so many datagrams at a time.
+    pub fn new(datagrams: usize) -> Self {
+        Self {
+            fragments: Fragments::new(datagrams),
+        }
+    }
+
+    /// Looks into a frame, and gives the segment in it to `take`.
+    pub fn decode(
+        &mut self,
+        link: u32,
+        frame: &[u8],
+        at: Timestamp,
+        take: &mut dyn FnMut(Segment<'_>),
+    ) -> Found {
+        if !link::is_known(link) {
+            return Found::UnknownLink;
+        }
+        let packet = link::open(link, frame);
+        packet
+            .and_then(|packet| self.packet(&packet, at, DEPTH, take))
+            .map_or(Found::Other, |()| Found::Segment)
+    }
+
+    fn packet(
+        &mut self,
+        packet: &LaxSlicedPacket<'_>,
+        at: Timestamp,
+        depth: u8,
+        take: &mut dyn FnMut(Segment<'_>),
+    ) -> Option<()> {
+        let datagram = Datagram::of(packet)?;
+        let Some(fragment) = datagram.fragment else {
+            return self.payload(&datagram, at, depth, take);
+        };
+        let whole = self.fragments.add(&fragment)?;
+        let datagram = Datagram {
+            payload: &whole,
+            missing: 0,
+            fragment: None,
+            ..datagram
+        };
+        self.payload(&datagram, at, depth, take)
+    }
+
+    fn payload(
+        &mut self,
+        datagram: &Datagram<'_>,
+        at: Timestamp,
+        depth: u8,
+        take: &mut dyn FnMut(Segment<'_>),
+    ) -> Option<()> {
+        let inner = match datagram.protocol {
+            TCP => {
+                take(datagram.segment(at)?);
+                return Some(());
+            }
+            _ if depth == 0 => return None,
+            IPV4_IN_IP | IPV6_IN_IP => LaxSlicedPacket::from_ip(datagram.payload).ok()?,
+            GRE => within_gre(datagram.payload)?,
+            _ => return None,
+        };
+        self.packet(&inner, at, depth - 1, take)
+    }
+}
+
+/// An IP datagram, or a fragment of one.
+struct Datagram<'a> {
+    from: IpAddr,
+    to: IpAddr,
+    protocol: u8,
+    payload: &'a [u8],
+    /// Octets that it had when it was sent, and that were not captured.
+    missing: usize,
+    fragment: Option<Fragment<'a>>,
+}
+
+impl<'a> Datagram<'a> {
+    fn of(packet: &LaxSlicedPacket<'a>) -> Option<Self> {
+        let payload = packet.net.as_ref()?.ip_payload_ref()?.clone();
+        let protocol = payload.ip_number.0;
+        let (from, to, claimed, number, offset, more): (IpAddr, IpAddr, _, _, _, _) = match packet
+            .net
+            .as_ref()?
+        {
+            LaxNetSlice::Ipv4(ip) => {
+                let header = ip.header();
+                let headers = header.slice().len()
+                    + ip.extensions().auth.map_or(0, |auth| auth.slice().len());
+                (
+                    header.source_addr().into(),
+                    header.destination_addr().into(),
+                    usize::from(header.total_len()).saturating_sub(headers),
+                    u32::from(header.identification()),
+                    header.fragments_offset(),
+                    header.more_fragments(),
+                )
+            }
+            LaxNetSlice::Ipv6(ip) => {
+                let header = ip.header();
+                let fragment =
+                    ip.extensions()
+                        .clone()
+                        .into_iter()
+                        .find_map(|extension| match extension {
+                            etherparse::Ipv6ExtensionSlice::Fragment(fragment) => Some(fragment),
+                            _ => None,
+                        });
+                let fragment = fragment.map(|fragment| fragment.to_header());
+                (
+                    header.source_addr().into(),
+                    header.destination_addr().into(),
+                    usize::from(header.payload_length())
+                        .saturating_sub(ip.extensions().slice().len()),
+                    fragment
+                        .as_ref()
+                        .map_or(0, |fragment| fragment.identification),
+                    fragment
+                        .as_ref()
+                        .map_or_else(Default::default, |fragment| fragment.fragment_offset),
+                    fragment.is_some_and(|fragment| fragment.more_fragments),
+                )
+            }
+            LaxNetSlice::Arp(_) => return None,
+        };
+        let fragment = payload.fragmented.then_some(Fragment {
+            id: Id {
+                from,
+                to,
+                number,
+                protocol,
+            },
+            offset,
+            more,
+            payload: payload.payload,
+        });
+        Some(Self {
+            from,
+            to,
+            protocol,
+            payload: payload.payload,
+            missing: claimed.saturating_sub(payload.payload.len()),
+            fragment,
+        })
+    }
+
+    fn segment(&self, at: Timestamp) -> Option<Segment<'_>> {
+        let tcp = TcpSlice::from_slice(self.payload).ok()?;
+        Some(Segment {
+            from: SocketAddr::new(self.from, tcp.source_port()),
+            to: SocketAddr::new(self.to, tcp.destination_port()),
+            at,
+            sequence: tcp.sequence_number(),
+            acknowledged: tcp.ack().then(|| tcp.acknowledgment_number()),
+            flags: Flags {
+                syn: tcp.syn(),
+                end: match (tcp.rst(), tcp.fin()) {
+                    (true, _) => crate::tcp::End::Reset,
+                    (false, true) => crate::tcp::End::Finished,
+                    (false, false) => crate::tcp::End::None,
+                },
+            },
+            payload: tcp.payload(),
+            missing: self.missing,
+        })
+    }
+}
+
+/// The packet in a GRE one (RFC 2784, RFC 2890).
+fn within_gre(bytes: &[u8]) -> Option<LaxSlicedPacket<'_>> {
+    const ETHERNET: u16 = 0x6558;
+    let flags = *bytes.first()?;
+    let version = *bytes.get(1)? & 7;
+    if version != 0 {
+        return None;
+    }
+    let words = [0x80, 0x20, 0x10]
+        .iter()
+        .filter(|&bit| flags & bit != 0)
+        .count();
+    let kind = bytes.get(2..4)?;
+    let inner = bytes.get(4 + 4 * words..)?;
+    if kind == ETHERNET.to_be_bytes() {
+        return LaxSlicedPacket::from_ethernet(inner).ok();
+    }
+    link::ether_type(kind, inner)
+}
