@@ -6,6 +6,7 @@
 )]
 
 mod bench;
+mod captures;
 mod cargo;
 mod ci;
 mod full;
@@ -17,6 +18,7 @@ mod selftest;
 mod tally;
 mod tidy;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -48,6 +50,13 @@ enum Task {
         #[arg(value_name = "WORDS")]
         only: Option<String>,
     },
+    /// Import the captures of a folder, and compare with the truth about them
+    Captures {
+        /// Captures, each with its truth in NAME.json (the format is in
+        /// tests/captures/README.md)
+        #[arg(value_name = "DIR", default_value = "tests/captures")]
+        directory: PathBuf,
+    },
     /// Fuzz helo-shared (needs g++)
     Fuzz {
         /// Only this target
@@ -77,6 +86,7 @@ fn main() -> ExitCode {
         Task::BenchLoad(load) => bench::load::run(&load),
         Task::Test { peers } => test().and_then(|()| also(peers)),
         Task::Peers { only } => peers::run(only.as_deref()).map(drop),
+        Task::Captures { directory } => captures::run(&directory),
         Task::Fuzz { only, seconds } => fuzz::run(only.as_deref(), seconds).map(drop),
         Task::Campaigns => interrupt::listen().and_then(|()| full::run().map(drop)),
         Task::Tidy => tidy::run(),

@@ -2,12 +2,14 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use etherparse::{LaxNetSlice, LaxSlicedPacket, TcpSlice};
+use etherparse::{
+    IpFragOffset, Ipv6ExtensionSlice, Ipv6ExtensionsSlice, LaxNetSlice, LaxSlicedPacket, TcpSlice,
+};
 use shared::time::Timestamp;
 
 use super::fragments::{Fragment, Fragments, Id};
 use super::link;
-use crate::tcp::{Flags, Segment};
+use crate::tcp::{End, Flags, Segment};
 
 /// Finds TCP segments in frames.
 pub struct Decoder {
@@ -113,69 +115,53 @@ struct Datagram<'a> {
 
 impl<'a> Datagram<'a> {
     fn of(packet: &LaxSlicedPacket<'a>) -> Option<Self> {
-        let payload = packet.net.as_ref()?.ip_payload_ref()?.clone();
-        let protocol = payload.ip_number.0;
-        let (from, to, claimed, number, offset, more): (IpAddr, IpAddr, _, _, _, _) = match packet
-            .net
-            .as_ref()?
-        {
+        let net = packet.net.as_ref()?;
+        let payload = net.ip_payload_ref()?.payload;
+        let protocol = net.ip_payload_ref()?.ip_number.0;
+        let (from, to, claimed, part): (IpAddr, IpAddr, usize, _) = match net {
             LaxNetSlice::Ipv4(ip) => {
                 let header = ip.header();
-                let headers = header.slice().len()
-                    + ip.extensions().auth.map_or(0, |auth| auth.slice().len());
+                let authentication = ip.extensions().auth.map_or(0, |auth| auth.slice().len());
                 (
                     header.source_addr().into(),
                     header.destination_addr().into(),
-                    usize::from(header.total_len()).saturating_sub(headers),
-                    u32::from(header.identification()),
-                    header.fragments_offset(),
-                    header.more_fragments(),
+                    usize::from(header.total_len())
+                        .saturating_sub(header.slice().len() + authentication),
+                    Part {
+                        number: header.identification().into(),
+                        offset: header.fragments_offset(),
+                        more: header.more_fragments(),
+                    },
                 )
             }
             LaxNetSlice::Ipv6(ip) => {
-                let header = ip.header();
-                let fragment =
-                    ip.extensions()
-                        .clone()
-                        .into_iter()
-                        .find_map(|extension| match extension {
-                            etherparse::Ipv6ExtensionSlice::Fragment(fragment) => Some(fragment),
-                            _ => None,
-                        });
-                let fragment = fragment.map(|fragment| fragment.to_header());
+                let (header, extensions) = (ip.header(), ip.extensions());
                 (
                     header.source_addr().into(),
                     header.destination_addr().into(),
-                    usize::from(header.payload_length())
-                        .saturating_sub(ip.extensions().slice().len()),
-                    fragment
-                        .as_ref()
-                        .map_or(0, |fragment| fragment.identification),
-                    fragment
-                        .as_ref()
-                        .map_or_else(Default::default, |fragment| fragment.fragment_offset),
-                    fragment.is_some_and(|fragment| fragment.more_fragments),
+                    usize::from(header.payload_length()).saturating_sub(extensions.slice().len()),
+                    Part::of_ipv6(extensions)?,
                 )
             }
             LaxNetSlice::Arp(_) => return None,
         };
-        let fragment = payload.fragmented.then_some(Fragment {
+        let fragment = part.is_fragment().then_some(Fragment {
             id: Id {
                 from,
                 to,
-                number,
+                number: part.number,
                 protocol,
             },
-            offset,
-            more,
-            payload: payload.payload,
+            offset: part.offset,
+            more: part.more,
+            payload,
         });
         Some(Self {
             from,
             to,
             protocol,
-            payload: payload.payload,
-            missing: claimed.saturating_sub(payload.payload.len()),
+            payload,
+            missing: claimed.saturating_sub(payload.len()),
             fragment,
         })
     }
@@ -191,14 +177,49 @@ impl<'a> Datagram<'a> {
             flags: Flags {
                 syn: tcp.syn(),
                 end: match (tcp.rst(), tcp.fin()) {
-                    (true, _) => crate::tcp::End::Reset,
-                    (false, true) => crate::tcp::End::Finished,
-                    (false, false) => crate::tcp::End::None,
+                    (true, _) => End::Reset,
+                    (false, true) => End::Finished,
+                    (false, false) => End::None,
                 },
             },
             payload: tcp.payload(),
             missing: self.missing,
         })
+    }
+}
+
+/// Which part of a datagram something is.
+struct Part {
+    number: u32,
+    offset: IpFragOffset,
+    more: bool,
+}
+
+impl Part {
+    /// What the fragment header says (RFC 8200 §4.5), if there is one. etherparse 0.19
+    /// takes other bits for the offset and the flag.
+    fn of_ipv6(extensions: &Ipv6ExtensionsSlice<'_>) -> Option<Self> {
+        let header = extensions
+            .clone()
+            .into_iter()
+            .find_map(|extension| match extension {
+                Ipv6ExtensionSlice::Fragment(header) => Some(header),
+                _ => None,
+            });
+        let (mut bits, mut number) = (0, 0);
+        if let Some(header) = header {
+            bits = u16::from_be_bytes(*header.slice().get(2..)?.first_chunk()?);
+            number = header.identification();
+        }
+        Some(Self {
+            number,
+            offset: IpFragOffset::try_new(bits >> 3).ok()?,
+            more: bits & 1 == 1,
+        })
+    }
+
+    fn is_fragment(&self) -> bool {
+        self.more || self.offset.value() != 0
     }
 }
 

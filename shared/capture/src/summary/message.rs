@@ -82,6 +82,7 @@ impl Message {
             "mail_params": self.parameters,
             "rcpt_to": self.recipients.iter().map(|(path, _)| path).collect::<Vec<_>>(),
             "rcpt_codes": self.recipients.iter().map(|(_, code)| code).collect::<Vec<_>>(),
+            "rcpt_accepted": self.accepted().collect::<Vec<_>>(),
             "complete": self.is_complete(),
             "size": self.size,
             "missing": self.missing,

@@ -1,7 +1,7 @@
 //! One session, summed up.
 
 use serde_json::{Value, json};
-use shared::command::Verb;
+use shared::command::{Verb, bdat_size};
 use shared::direction::Direction;
 use shared::recording::Record;
 
@@ -44,6 +44,12 @@ pub struct Session {
     /// Who ended it, and how.
     pub close: Option<(String, String)>,
     transaction: Message,
+    /// The one before, until the command of that line is accepted.
+    before: Option<(u64, Message)>,
+    /// The line of a STARTTLS.
+    starttls: Option<u64>,
+    /// It was accepted, and nothing has come since.
+    tls_expected: bool,
     /// RCPT commands that wait for their replies: their line, and which they are.
     waiting: Vec<(u64, usize)>,
     /// Content is being sent.
@@ -85,6 +91,7 @@ impl Session {
             "rep" => self.reply(record),
             "gap" => self.gap(record),
             "note" => self.note(record),
+            "tls" => self.tls_expected = false,
             "close" => self.close(record),
             _ => {}
         }
@@ -114,6 +121,11 @@ impl Session {
         let line = std::mem::take(&mut self.pieces);
         let verb = Verb::of(&line);
         self.in_content = false;
+        if self.tls_expected {
+            // The server said 220, and both went on in plain text.
+            self.tls_expected = false;
+            self.tls = None;
+        }
         let text = String::from_utf8_lossy(&line);
         let text = text.trim();
         let (word, arguments) = text
@@ -128,8 +140,7 @@ impl Session {
         match verb {
             Verb::Mail => {
                 let (path, parameters) = path_of(arguments);
-                self.transaction = Message::begin(path, parameters);
-                self.waiting.clear();
+                self.replace(record.n(), Message::begin(path, parameters));
             }
             Verb::Rcpt if self.transaction.recipients.len() < LISTED => {
                 let index = self.transaction.recipients.len();
@@ -139,14 +150,40 @@ impl Session {
             }
             Verb::Rset | Verb::Ehlo | Verb::Helo | Verb::Lhlo => {
                 self.lmtp |= verb == Verb::Lhlo;
-                self.transaction = Message::default();
+                self.replace(record.n(), Message::default());
             }
+            Verb::Bdat if bdat_size(&line).is_some_and(|(size, _)| size == 0) => {
+                let last = bdat_size(&line).is_some_and(|(_, last)| last);
+                self.content(record.n(), true, &[]);
+                if let Some(message) = self.messages.last_mut() {
+                    message.ended = last;
+                }
+            }
+            Verb::StartTls => self.starttls = Some(record.n()),
             _ => {}
         }
     }
 
+    /// Another transaction begins, unless the command is refused.
+    fn replace(&mut self, n: u64, transaction: Message) {
+        let before = std::mem::replace(&mut self.transaction, transaction);
+        self.before = Some((n, before));
+        self.waiting.clear();
+    }
+
     fn data(&mut self, record: &Record, payload: &[u8]) {
         let chunked = record.text("form") == Some("bdat");
+        let end = record.flag("end");
+        let content = if chunked || !end { payload } else { &[] };
+        self.content(record.n(), chunked, content);
+        if let Some(message) = self.messages.last_mut() {
+            message.ended = record.flag("last");
+        }
+        self.in_content = !end;
+    }
+
+    /// Takes content of the message that is being sent, or begins one.
+    fn content(&mut self, n: u64, chunked: bool, bytes: &[u8]) {
         let goes_on = self.in_content || self.chunks_go_on(chunked);
         if !goes_on {
             if self.messages.len() >= LISTED {
@@ -160,13 +197,8 @@ impl Session {
         let Some(message) = self.messages.last_mut() else {
             return;
         };
-        let end = record.flag("end");
-        if chunked || !end {
-            message.content(payload);
-        }
-        message.end = record.n();
-        message.ended = record.flag("last");
-        self.in_content = !end;
+        message.content(bytes);
+        message.end = n;
     }
 
     /// A chunk belongs to the message before it, unless that was the last.
@@ -188,6 +220,15 @@ impl Session {
         let Some(answered) = record.number("re").filter(|&n| n > 0) else {
             return;
         };
+        if let Some((_, before)) = self.before.take_if(|(n, _)| *n == answered)
+            && code >= 400
+            && before.from.is_some()
+        {
+            self.transaction = before;
+        }
+        if self.starttls == Some(answered) && code == 220 && self.tls.is_none() {
+            (self.tls, self.tls_expected) = (Some("starttls"), true);
+        }
         let recipients = match self.messages.last_mut() {
             Some(message) if self.transaction.from.is_none() => &mut message.recipients,
             _ => &mut self.transaction.recipients,
@@ -234,6 +275,7 @@ impl Session {
         let tag = record.text("tag").unwrap_or_default();
         if tag == "passthrough" {
             self.tls.get_or_insert("starttls");
+            self.tls_expected = false;
         } else if !tag.is_empty() && self.notes.len() < LISTED {
             let text = record.text("msg").unwrap_or_default();
             self.notes.push((tag.to_owned(), text.to_owned()));

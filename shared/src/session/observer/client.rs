@@ -22,6 +22,9 @@ const DOT_END: Kind = Kind::Data {
     last: true,
 };
 
+/// The largest chunk that a server can count, for who only watches.
+const LARGEST_CHUNK: u64 = i64::MAX as u64;
+
 /// How much of a line that comes in pieces is kept to understand it.
 const LINE_HEAD: usize = 2048;
 
@@ -174,6 +177,10 @@ impl Observer {
         if verb == &Verb::Bdat {
             match bdat_size(line) {
                 Some((0, last)) => self.await_reply(unit, Step::Bdat { last }, false),
+                // No server counts so far: it will refuse, and the client will go on.
+                Some((left, _)) if self.peers == Peers::Others && left > LARGEST_CHUNK => {
+                    self.await_reply(unit, step, false);
+                }
                 Some((left, last)) => self.mode = Mode::Chunk { left, last },
                 None => self.await_reply(unit, step, false),
             }

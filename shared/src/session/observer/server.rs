@@ -159,7 +159,7 @@ impl Observer {
                 awaited: None,
             };
         }
-        let to_content = self.replies_to_content();
+        let (to_content, recipients) = (self.replies_to_content(), self.accepted_recipients);
         let Some(front) = self.awaited.front_mut() else {
             return Answered {
                 answers: Answers::Nothing,
@@ -167,6 +167,9 @@ impl Observer {
             };
         };
         let all = match front.step {
+            // PRDR (draft-hall-prdr): one reply for each recipient follows, and one
+            // for the message.
+            Step::EndOfData if code.number() == 353 => recipients.saturating_add(2),
             Step::EndOfData | Step::Bdat { last: true } => to_content,
             _ => 1,
         };
