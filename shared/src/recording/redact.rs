@@ -89,10 +89,10 @@ impl Redactor {
                 verb: Verb::Xclient,
             } => self.login(unit, end),
             Kind::Command { verb } => self.secret_in_command(verb, unit).map(|from| from..end),
-            // It may be the rest of what followed an AUTH.
+            // It may be the rest of what followed an AUTH, which itself may be lost.
             Kind::Raw {
                 why: RawReason::AfterGap,
-            } if self.auth_seen => Some(0..end),
+            } if self.auth_seen || looks_like_base64(&unit.bytes) => Some(0..end),
             _ => None,
         }?;
         let secret = unit

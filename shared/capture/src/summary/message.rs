@@ -24,6 +24,8 @@ pub struct Message {
     pub missing: u64,
     /// How the end was answered.
     pub codes: Vec<u64>,
+    /// Tells the transactions of a session apart.
+    pub(super) serial: u64,
     /// The line of the last record of content.
     pub(super) end: u64,
     digest: Sha256,

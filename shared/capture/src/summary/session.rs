@@ -50,8 +50,11 @@ pub struct Session {
     starttls: Option<u64>,
     /// It was accepted, and nothing has come since.
     tls_expected: bool,
-    /// RCPT commands that wait for their replies: their line, and which they are.
-    waiting: Vec<(u64, usize)>,
+    /// RCPT commands that wait for their replies: their line, the transaction, and
+    /// which of its recipients they are.
+    waiting: Vec<(u64, u64, usize)>,
+    /// Transactions so far.
+    serial: u64,
     /// Content is being sent.
     in_content: bool,
     /// The beginning of a line that comes in pieces.
@@ -143,8 +146,13 @@ impl Session {
                 self.replace(record.n(), Message::begin(path, parameters));
             }
             Verb::Rcpt if self.transaction.recipients.len() < LISTED => {
+                // Where replies are missing they would be waited for for ever.
+                if self.waiting.len() >= LISTED {
+                    self.waiting.clear();
+                }
                 let index = self.transaction.recipients.len();
-                self.waiting.push((record.n(), index));
+                self.waiting
+                    .push((record.n(), self.transaction.serial, index));
                 let path = path_of(arguments).0;
                 self.transaction.recipients.push((path, None));
             }
@@ -168,7 +176,13 @@ impl Session {
     fn replace(&mut self, n: u64, transaction: Message) {
         let before = std::mem::replace(&mut self.transaction, transaction);
         self.before = Some((n, before));
-        self.waiting.clear();
+        self.count();
+    }
+
+    /// The transaction is a new one.
+    fn count(&mut self) {
+        self.serial += 1;
+        self.transaction.serial = self.serial;
     }
 
     fn data(&mut self, record: &Record, payload: &[u8]) {
@@ -191,6 +205,7 @@ impl Session {
                 return;
             }
             let mut message = std::mem::take(&mut self.transaction);
+            self.count();
             message.chunked = chunked;
             self.messages.push(message);
         }
@@ -229,13 +244,12 @@ impl Session {
         if self.starttls == Some(answered) && code == 220 && self.tls.is_none() {
             (self.tls, self.tls_expected) = (Some("starttls"), true);
         }
-        let recipients = match self.messages.last_mut() {
-            Some(message) if self.transaction.from.is_none() => &mut message.recipients,
-            _ => &mut self.transaction.recipients,
-        };
-        if let Some(at) = self.waiting.iter().position(|&(n, _)| n == answered) {
-            let (_, index) = self.waiting.remove(at);
-            if let Some((_, answer)) = recipients.get_mut(index) {
+        if let Some(at) = self.waiting.iter().position(|&(n, ..)| n == answered) {
+            let (_, serial, index) = self.waiting.remove(at);
+            let message = std::iter::once(&mut self.transaction)
+                .chain(self.messages.last_mut())
+                .find(|message| message.serial == serial);
+            if let Some((_, answer)) = message.and_then(|one| one.recipients.get_mut(index)) {
                 *answer = Some(code);
             }
         }

@@ -1,6 +1,7 @@
 //! Both directions of a connection, and the order between them.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use shared::time::Timestamp;
 
@@ -37,6 +38,8 @@ struct Half {
     absent: bool,
     finished: Option<Timestamp>,
     told_finished: bool,
+    /// The time of what was given last.
+    given: Timestamp,
 }
 
 #[derive(Debug)]
@@ -332,11 +335,8 @@ impl Connection {
     fn pump(&mut self, out: &mut Vec<Event>) -> bool {
         let mut moved = false;
         while let Some(side) = self.next_side() {
-            if let Some(piece) = self.half_mut(side).give() {
-                let (bytes, at) = (piece.bytes, piece.at);
-                out.push(Event::Bytes { side, bytes, at });
-                moved = true;
-            }
+            self.give(side, out);
+            moved = true;
         }
         for side in Side::BOTH {
             let half = self.half_mut(side);
@@ -350,6 +350,31 @@ impl Connection {
             }
         }
         moved
+    }
+
+    /// Gives what comes next of a side. Where a capture has it out of order, its time
+    /// is that of what had to come before: no side goes backwards in time, and nobody
+    /// answers what is still to come.
+    fn give(&mut self, side: Side, out: &mut Vec<Event>) {
+        let other = self.half(side.other());
+        let (cause, caused_by) = (other.given, other.stream.as_ref().map(Stream::next));
+        let Some(piece) = self.half_mut(side).give() else {
+            return;
+        };
+        let wanted = self
+            .half(side.other())
+            .stream
+            .as_ref()
+            .zip(piece.acknowledged);
+        let knew_all = wanted.map(|(stream, number)| stream.wanted(number)) >= caused_by;
+        let half = self.half_mut(side);
+        let mut at = piece.at.max(half.given);
+        if knew_all && at <= cause {
+            at = cause + Duration::from_nanos(1);
+        }
+        half.given = at;
+        let bytes = piece.bytes;
+        out.push(Event::Bytes { side, bytes, at });
     }
 
     /// Who may be given next: of both, the one that was captured first.
@@ -417,10 +442,9 @@ impl Connection {
         let place = wanted.min(front);
         if place > stream.next() {
             self.skip(side.other(), place, out);
-        } else if let Some(piece) = self.half_mut(side).give() {
+        } else {
             // Each waits for the other: no such acknowledgement was ever right.
-            let (bytes, at) = (piece.bytes, piece.at);
-            out.push(Event::Bytes { side, bytes, at });
+            self.give(side, out);
         }
     }
 
