@@ -354,7 +354,7 @@ pub enum Refresh {
 /// The options of `judge`.
 #[derive(Debug, Args)]
 pub struct Judge {
-    /// The recordings
+    /// The recordings, or captures (pcap, pcapng)
     #[arg(required = true)]
     pub files: Vec<PathBuf>,
     /// A mailbox that exists on the server, if the recording does not say

@@ -80,6 +80,7 @@ pub enum Durability {
 /// The options of `import`.
 #[derive(Debug, Args)]
 #[command(after_help = IMPORT_EXAMPLES)]
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
 pub struct Import {
     /// The captures (pcap or pcapng, also packed with gzip or zstd), in the order in
     /// which they were taken; `-` is standard input

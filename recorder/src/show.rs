@@ -1,17 +1,20 @@
 //! `show`: a recording, printed for a person.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::Path;
 
 use anstyle::{AnsiColor, Style};
 use anyhow::{Context, anyhow};
+use capture::container::looks_like_a_capture;
+use capture::import::recording_of;
 use shared::escape::{escape, escape_line};
 use shared::recording::{Record, Recording, Transcript};
 use shared::time::Timestamp;
 
 use crate::Stopped;
 use crate::cli::{self, Form};
+use crate::import::settings;
 
 /// Lines of mail data that are shown of one message.
 const LINES: usize = 12;
@@ -26,9 +29,30 @@ pub fn load(path: &Path) -> Result<Recording, Stopped> {
         .map_err(Stopped::with(4))
 }
 
+/// Reads a recording, or makes one of a capture.
+fn load_either(path: &Path) -> Result<Recording, Stopped> {
+    let mut start = Vec::new();
+    let file = std::fs::File::open(path)
+        .and_then(|file| file.take(16).read_to_end(&mut start))
+        .and_then(|_| std::fs::File::open(path))
+        .with_context(|| format!("cannot read {}", path.display()))
+        .map_err(Stopped::with(4))?;
+    if !looks_like_a_capture(&start) {
+        return load(path);
+    }
+    let name = path.display().to_string();
+    let (lines, damage) = recording_of(&name, file, settings(false)?)
+        .with_context(|| format!("cannot use {name}"))
+        .map_err(Stopped::with(4))?;
+    if let Some(damage) = damage {
+        anstream::eprintln!("helo-recorder: warning: {name} is {damage}");
+    }
+    Recording::parse(&lines).map_err(Stopped::with(4))
+}
+
 /// Prints the sessions asked for.
 pub fn run(options: &cli::Show) -> Result<(), Stopped> {
-    let recording = load(&options.file)?;
+    let recording = load_either(&options.file)?;
     for damage in recording.damage() {
         anstream::eprintln!("helo-recorder: warning: {damage}");
     }

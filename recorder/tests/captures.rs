@@ -157,7 +157,23 @@ fn one(found: &mut Differences, session: &Value, truth: &Value) {
             found.same(&format!("digest of the {side}"), digest, &stream["sha256"]);
         }
     }
+    conflicts(found, session, truth);
     dialogue(found, session, truth);
+}
+
+/// Where a side sent octets again with other values, that is noted.
+fn conflicts(found: &mut Differences, session: &Value, truth: &Value) {
+    for side in ["client", "server"] {
+        let Some(octets) = truth["streams"][side]["conflicting_overlap_bytes"].as_u64() else {
+            continue;
+        };
+        let begins = format!("{octets} octets");
+        let noted = list(session, "notes").iter().any(|note| {
+            let text = note["text"].as_str().unwrap_or_default();
+            note["tag"] == "conflict" && text.starts_with(&begins) && text.contains(side)
+        });
+        found.holds(&format!("{octets} octets in conflict are noted"), noted);
+    }
 }
 
 fn dialogue(found: &mut Differences, session: &Value, truth: &Value) {

@@ -1,11 +1,16 @@
 //! `judge`: today's checks over yesterday's recording.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use anyhow::Context;
+use capture::Limits;
+use capture::container::looks_like_a_capture;
+use capture::import::{Settings, recording_of};
 use shared::check::{Arrival, Facts, Report, judge};
-use shared::recording::{Dialogue, Recording};
+use shared::recording::{Dialogue, Recording, RedactKey, Redaction};
 
 use crate::cli::{Judge, Output};
 use crate::exit::{Failure, Status};
@@ -67,13 +72,47 @@ pub fn load(path: &Path) -> Result<Recording, Failure> {
         .map_err(Failure::with(Status::Input))
 }
 
-/// Reads a recording that may be damaged, and tells how.
+/// Reads a recording that may be damaged, or makes one of a capture, and tells how.
 pub fn load_damaged(path: &Path) -> Result<Recording, Failure> {
-    let recording = load(path)?;
+    let recording = match load_capture(path)? {
+        Some(recording) => recording,
+        None => load(path)?,
+    };
     for damage in recording.damage() {
         screen::tell(format_args!("helo-client: {}: {damage}", path.display()));
     }
     Ok(recording)
+}
+
+/// Makes a recording of a capture; `None` if the file is none.
+fn load_capture(path: &Path) -> Result<Option<Recording>, Failure> {
+    let mut start = Vec::new();
+    let name = path.display().to_string();
+    let file = File::open(path)
+        .and_then(|file| file.take(16).read_to_end(&mut start))
+        .and_then(|_| File::open(path))
+        .with_context(|| format!("cannot read {name}"))
+        .map_err(Failure::with(Status::Input))?;
+    if !looks_like_a_capture(&start) {
+        return Ok(None);
+    }
+    let mut key = [0; 32];
+    getrandom::fill(&mut key)
+        .context("the system gives no random numbers")
+        .map_err(Failure::with(Status::Input))?;
+    let settings = Settings {
+        tool: concat!("helo-client ", env!("CARGO_PKG_VERSION")),
+        redaction: Redaction::Auth(RedactKey(key)),
+        limits: Limits::DEFAULT,
+    };
+    let (lines, damage) = recording_of(&name, file, settings)
+        .with_context(|| format!("cannot use {name}"))
+        .map_err(Failure::with(Status::Input))?;
+    if let Some(damage) = damage {
+        screen::tell(format_args!("helo-client: {name} is {damage}"));
+    }
+    let recording = Recording::parse(&lines).map_err(Failure::with(Status::Input))?;
+    Ok(Some(recording))
 }
 
 /// What the recordings' run notes say of the server.

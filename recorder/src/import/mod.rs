@@ -46,21 +46,10 @@ pub fn run(options: &cli::Import) -> Result<(), Stopped> {
     Ok(())
 }
 
-/// A recording of a capture, in memory: for who reads either.
-pub fn recording_of(path: &Path) -> Result<Vec<u8>, Stopped> {
-    let options = cli::Import {
-        captures: vec![path.to_owned()],
-        output: None,
-        summary: false,
-        json: false,
-        record_secrets: false,
-    };
-    import(&options, settings(false)?, Vec::new()).map(|(_, lines)| lines)
-}
-
 const UNUSABLE: u8 = 4;
 
-fn settings(record_secrets: bool) -> Result<Settings, Stopped> {
+/// How this program imports.
+pub fn settings(record_secrets: bool) -> Result<Settings, Stopped> {
     let redaction = if record_secrets {
         Redaction::Nothing
     } else {

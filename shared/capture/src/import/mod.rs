@@ -8,7 +8,7 @@ mod output;
 mod recognise;
 mod session;
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 
 use shared::recording::{NoteFacts, Redaction};
 use shared::time::Timestamp;
@@ -17,7 +17,7 @@ use self::output::Output;
 use self::recognise::{Evidence, Verdict, judge};
 use self::session::{Beginning, Session, header, is_begun};
 use crate::Limits;
-use crate::container::{Captured, Damage, Facts};
+use crate::container::{Captured, Damage, Facts, Reader, Unusable};
 use crate::packet::{Decoder, Found};
 use crate::tcp::{Connection, Event, Side, Table, Told};
 
@@ -72,6 +72,27 @@ enum State {
     Undecided(Vec<Event>),
     Mail(Box<Session>),
     Other,
+}
+
+/// A whole capture as a recording in memory, and where it is damaged: for who reads
+/// recordings, and is given a capture.
+pub fn recording_of(
+    name: &str,
+    input: impl Read,
+    settings: Settings,
+) -> Result<(Vec<u8>, Option<Damage>), Unusable> {
+    let mut reader = Reader::open(input)?;
+    let mut importer = Importer::new(settings, Vec::new());
+    let damage = loop {
+        match reader.packet() {
+            Ok(Some(packet)) => importer.handle(&packet)?,
+            Ok(None) => break None,
+            Err(damage) => break Some(damage),
+        }
+    };
+    importer.end_of_file(name, reader.facts(), damage.as_ref())?;
+    let (_, lines) = importer.finish()?;
+    Ok((lines, damage))
 }
 
 impl<W: Write> Importer<W> {

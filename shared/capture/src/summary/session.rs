@@ -46,10 +46,7 @@ pub struct Session {
     transaction: Message,
     /// The one before, until the command of that line is accepted.
     before: Option<(u64, Message)>,
-    /// The line of a STARTTLS.
-    starttls: Option<u64>,
-    /// It was accepted, and nothing has come since.
-    tls_expected: bool,
+    starttls: StartTls,
     /// RCPT commands that wait for their replies: their line, the transaction, and
     /// which of its recipients they are.
     waiting: Vec<(u64, u64, usize)>,
@@ -61,6 +58,18 @@ pub struct Session {
     pieces: Vec<u8>,
     /// Octets of either side so far, gaps included.
     places: [u64; 2],
+}
+
+/// How far STARTTLS has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum StartTls {
+    /// Not asked for, or what came of it is known.
+    #[default]
+    No,
+    /// In that line.
+    Asked(u64),
+    /// The server said 220, and nothing has come since.
+    Accepted,
 }
 
 /// Octets that are missing.
@@ -94,7 +103,7 @@ impl Session {
             "rep" => self.reply(record),
             "gap" => self.gap(record),
             "note" => self.note(record),
-            "tls" => self.tls_expected = false,
+            "tls" => self.starttls = StartTls::No,
             "close" => self.close(record),
             _ => {}
         }
@@ -124,9 +133,9 @@ impl Session {
         let line = std::mem::take(&mut self.pieces);
         let verb = Verb::of(&line);
         self.in_content = false;
-        if self.tls_expected {
+        if self.starttls == StartTls::Accepted {
             // The server said 220, and both went on in plain text.
-            self.tls_expected = false;
+            self.starttls = StartTls::No;
             self.tls = None;
         }
         let text = String::from_utf8_lossy(&line);
@@ -167,7 +176,7 @@ impl Session {
                     message.ended = last;
                 }
             }
-            Verb::StartTls => self.starttls = Some(record.n()),
+            Verb::StartTls => self.starttls = StartTls::Asked(record.n()),
             _ => {}
         }
     }
@@ -241,8 +250,8 @@ impl Session {
         {
             self.transaction = before;
         }
-        if self.starttls == Some(answered) && code == 220 && self.tls.is_none() {
-            (self.tls, self.tls_expected) = (Some("starttls"), true);
+        if self.starttls == StartTls::Asked(answered) && code == 220 && self.tls.is_none() {
+            (self.tls, self.starttls) = (Some("starttls"), StartTls::Accepted);
         }
         if let Some(at) = self.waiting.iter().position(|&(n, ..)| n == answered) {
             let (_, serial, index) = self.waiting.remove(at);
@@ -289,7 +298,7 @@ impl Session {
         let tag = record.text("tag").unwrap_or_default();
         if tag == "passthrough" {
             self.tls.get_or_insert("starttls");
-            self.tls_expected = false;
+            self.starttls = StartTls::No;
         } else if !tag.is_empty() && self.notes.len() < LISTED {
             let text = record.text("msg").unwrap_or_default();
             self.notes.push((tag.to_owned(), text.to_owned()));
