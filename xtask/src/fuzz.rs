@@ -129,6 +129,7 @@ fn seeds(name: &str) -> Vec<PathBuf> {
     let transcripts = root().join("shared/tests/transcripts");
     let own = root().join("shared/fuzz/seeds").join(name);
     let transcripts = (name == "transcript").then_some(transcripts);
-    let all = transcripts.into_iter().chain([own]);
+    let captures = (name == "capture").then(|| root().join("tests/captures"));
+    let all = transcripts.into_iter().chain(captures).chain([own]);
     all.filter(|directory| directory.is_dir()).collect()
 }

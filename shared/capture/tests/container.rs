@@ -11,6 +11,7 @@
 use std::io::Write;
 
 use helo_capture::container::{Fault, Reader, Unusable};
+use shared::time::Timestamp;
 
 /// Link, time in nanoseconds, octets.
 type Packet = (u32, Option<u64>, Vec<u8>);
@@ -25,7 +26,7 @@ fn read(file: &[u8]) -> (Vec<Packet>, Option<(u64, Fault)>) {
         match reader.packet() {
             Ok(Some(packet)) => packets.push((
                 packet.link,
-                packet.at.map(|at| at.nanos()),
+                packet.at.map(Timestamp::nanos),
                 packet.bytes.to_vec(),
             )),
             Ok(None) => return (packets, None),
@@ -87,7 +88,7 @@ fn pcap(order: Order, magic: u32, payloads: &[&[u8]]) -> Vec<u8> {
 
 fn block(order: Order, kind: u32, body: &[u8]) -> Vec<u8> {
     let mut body = body.to_vec();
-    while body.len() % 4 != 0 {
+    while !body.len().is_multiple_of(4) {
         body.push(0);
     }
     let length = order.word(body.len() as u32 + 12);
@@ -110,7 +111,7 @@ fn interface(order: Order, options: &[(u16, &[u8])]) -> Vec<u8> {
         body.extend(order.half(*code));
         body.extend(order.half(value.len() as u16));
         body.extend(*value);
-        while body.len() % 4 != 0 {
+        while !body.len().is_multiple_of(4) {
             body.push(0);
         }
     }

@@ -222,3 +222,21 @@ fn the_oldest_connection_ends_when_there_are_too_many() {
         .filter(|record| record.kind() == "close");
     assert_eq!(closed.count(), 5);
 }
+
+#[test]
+fn what_the_snap_length_cut_off_is_missing() {
+    let mut wire = Wire::open([0, 0]);
+    wire.say(Server, b"220 mx\r\n");
+    wire.say(Client, b"EHLO a\r\nNOOP with words\r\n");
+    let last = wire.packets.len() - 1;
+    let length = wire.packets[last].len();
+    wire.packets[last].truncate(length - 8);
+    let (_, recording) = import(&wire.packets, SETTINGS);
+    assert_eq!(recording.payload(1, Client), b"EHLO a\r\nNOOP with");
+    let gap = recording
+        .records()
+        .iter()
+        .find(|one| one.kind() == "gap")
+        .unwrap();
+    assert_eq!(gap.number("len"), Some(8));
+}

@@ -2,9 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use etherparse::{
-    IpFragOffset, Ipv6ExtensionSlice, Ipv6ExtensionsSlice, LaxNetSlice, LaxSlicedPacket, TcpSlice,
-};
+use etherparse::{IpFragOffset, Ipv6ExtensionsSlice, LaxNetSlice, LaxSlicedPacket, TcpSlice};
 use shared::time::Timestamp;
 
 use super::fragments::{Fragment, Fragments, Id};
@@ -33,7 +31,9 @@ const DEPTH: u8 = 3;
 const IPV4_IN_IP: u8 = 4;
 const TCP: u8 = 6;
 const IPV6_IN_IP: u8 = 41;
+const FRAGMENT: u8 = 44;
 const GRE: u8 = 47;
+const AUTHENTICATION: u8 = 51;
 
 impl Decoder {
     /// A decoder that puts together so many datagrams at a time.
@@ -140,7 +140,7 @@ impl<'a> Datagram<'a> {
                     header.source_addr().into(),
                     header.destination_addr().into(),
                     usize::from(header.payload_length()).saturating_sub(extensions.slice().len()),
-                    Part::of_ipv6(extensions)?,
+                    Part::of_ipv6(extensions).unwrap_or_default(),
                 )
             }
             LaxNetSlice::Arp(_) => return None,
@@ -189,6 +189,7 @@ impl<'a> Datagram<'a> {
 }
 
 /// Which part of a datagram something is.
+#[derive(Default)]
 struct Part {
     number: u32,
     offset: IpFragOffset,
@@ -196,23 +197,24 @@ struct Part {
 }
 
 impl Part {
-    /// What the fragment header says (RFC 8200 §4.5), if there is one. etherparse 0.19
-    /// takes other bits for the offset and the flag.
+    /// What the fragment header says (RFC 8200 §4.5), if there is one. Read by hand:
+    /// etherparse 0.19 takes other bits for the offset and the flag, and its iterator
+    /// reads beyond the end of headers that are cut off.
     fn of_ipv6(extensions: &Ipv6ExtensionsSlice<'_>) -> Option<Self> {
-        let header = extensions
-            .clone()
-            .into_iter()
-            .find_map(|extension| match extension {
-                Ipv6ExtensionSlice::Fragment(header) => Some(header),
-                _ => None,
-            });
-        let (mut bits, mut number) = (0, 0);
-        if let Some(header) = header {
-            bits = u16::from_be_bytes(*header.slice().get(2..)?.first_chunk()?);
-            number = header.identification();
-        }
+        let (mut kind, mut rest) = (extensions.first_header()?.0, extensions.slice());
+        let header = loop {
+            let length = usize::from(*rest.get(1)?);
+            let length = match kind {
+                FRAGMENT => break rest.first_chunk::<8>()?,
+                AUTHENTICATION => 4 * (length + 2),
+                _ => 8 * (length + 1),
+            };
+            (kind, rest) = (*rest.first()?, rest.get(length..)?);
+        };
+        let [_, _, high, low, number @ ..] = *header;
+        let bits = u16::from_be_bytes([high, low]);
         Some(Self {
-            number,
+            number: u32::from_be_bytes(number),
             offset: IpFragOffset::try_new(bits >> 3).ok()?,
             more: bits & 1 == 1,
         })
