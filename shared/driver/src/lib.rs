@@ -13,7 +13,7 @@
 //! | [`tap`] | following the recording while it is made |
 //! | [`talk`] | drives a `ClientSession` |
 //! | [`serve`] | drives a `ServerSession` |
-//! | [`strike`], [`handshake`] | what goes wrong on purpose, and doing it |
+//! | [`strike`], [`handshake`] | what goes wrong on purpose |
 //! | [`net`] | binding, connecting, network namespaces |
 //! | [`listen`] | several listening sockets, and saying where they are |
 //! | [`proxied`] | the PROXY header at the start of a connection |
