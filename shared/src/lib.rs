@@ -23,6 +23,7 @@
 //! | [`check`] | what is asked of a server, and how the answer is judged |
 //! | [`diagnosis`] | what a refusal usually means |
 //! | [`fault`] | rules for misbehaving on purpose, and what fires when |
+//! | [`script`] | a server's whole part of a session, and playing it |
 //! | [`replay`] | comparing a recorded dialogue with a live one |
 //! | [`message`] | the marked test message |
 //!
@@ -68,6 +69,7 @@ pub mod quantity;
 pub mod recording;
 pub mod replay;
 pub mod reply;
+pub mod script;
 pub mod session;
 pub mod stage;
 pub mod status;
