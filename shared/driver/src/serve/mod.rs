@@ -1,9 +1,11 @@
 //! Drives a `ServerSession`: the one loop between its outputs and the socket.
 //!
 //! [`wait`] is waiting for the client, [`tls`] the handshake, [`strike`] doing what goes
-//! wrong on purpose, and [`record`] what remains of a session.
+//! wrong on purpose, and [`record`] what remains of a session. [`script`] is a loop of its
+//! own, for a server whose part is written down.
 
 mod record;
+mod script;
 mod strike;
 #[cfg(test)]
 mod tests;
@@ -22,6 +24,7 @@ use shared::session::{Asked, ServerOutput, ServerSession, Unit};
 use shared::time::Timestamp;
 use tokio::sync::watch;
 
+use self::record::{hang_up, say_unrecorded};
 use self::wait::{Pace, Read, shutting_down};
 use crate::clock::Clock;
 use crate::journal::{Ended, SessionJournal, WriteFailed};
@@ -29,6 +32,7 @@ use crate::stream::Stream;
 use crate::strike::{Strike, TlsStrike};
 use crate::tls::Facts;
 
+pub use self::script::play;
 pub use self::wait::{Due, Waits};
 
 /// What to answer.
@@ -152,20 +156,24 @@ pub async fn serve(
         stalled: None,
     };
     let result = loop_.run(policy).await;
-    let ended = match &result {
+    if let Err(ServeError::Journal(_)) = &result {
+        say_unrecorded(loop_.stream).await;
+    }
+    loop_.close(how_it_ended(&result))?;
+    result.map(drop)
+}
+
+/// How a session ended, as it is recorded.
+fn how_it_ended(result: &Result<Ended, ServeError>) -> Ended {
+    match result {
         Ok(ended) => *ended,
         Err(ServeError::Wire(error)) => match error.kind() {
             io::ErrorKind::TimedOut => Ended::TIMEOUT,
             io::ErrorKind::Interrupted => Ended::SERVER,
             _ => Ended::CLIENT_RESET,
         },
-        Err(ServeError::Journal(_)) => {
-            loop_.say_unrecorded().await;
-            Ended::SERVER
-        }
-    };
-    loop_.close(ended)?;
-    result.map(drop)
+        Err(ServeError::Journal(_)) => Ended::SERVER,
+    }
 }
 
 pub(crate) struct Loop<'a> {
@@ -209,7 +217,7 @@ impl Loop<'_> {
             while let Some(output) = self.session.poll() {
                 if let ServerOutput::Close = output {
                     self.record_batch()?;
-                    self.finish().await;
+                    hang_up(self.stream, &mut self.received).await;
                     return Ok(ended);
                 }
                 if let Some(ended) = self.perform(output, policy).await? {

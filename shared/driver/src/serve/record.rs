@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use bytes::BytesMut;
 use shared::session::Unit;
 use tokio::time::timeout;
 
 use super::Loop;
 use crate::journal::{Ended, WriteFailed};
+use crate::stream::Stream;
 
 /// So many units are recorded in one write, at most.
 const BATCH: usize = 256;
@@ -37,33 +39,33 @@ impl Loop<'_> {
         self.journal.close(self.service.clock.now(), ended)?;
         recorded
     }
+}
 
-    /// What is not recorded is not passed on, but for this: RFC 5321 §3.8 has the
-    /// client take a 421 as try again later.
-    pub(super) async fn say_unrecorded(&mut self) {
-        let reply = b"421 4.3.0 the session cannot be recorded\r\n";
-        let told = async {
-            self.stream.write(reply).await?;
-            self.stream.shutdown().await
-        };
-        let _ = timeout(LINGER, told).await;
+/// What is not recorded is not passed on, but for this: RFC 5321 §3.8 has the
+/// client take a 421 as try again later.
+pub(super) async fn say_unrecorded(stream: &mut Stream) {
+    let reply = b"421 4.3.0 the session cannot be recorded\r\n";
+    let told = async {
+        stream.write(reply).await?;
+        stream.shutdown().await
+    };
+    let _ = timeout(LINGER, told).await;
+}
+
+/// Says that nothing more will come, and waits a little for the client to
+/// have it: closing with unread bytes would reset the connection and take
+/// our last reply with it.
+pub(super) async fn hang_up(stream: &mut Stream, received: &mut BytesMut) {
+    if stream.shutdown().await.is_err() {
+        return;
     }
-
-    /// Says that nothing more will come, and waits a little for the client to
-    /// have it: closing with unread bytes would reset the connection and take
-    /// our last reply with it.
-    pub(super) async fn finish(&mut self) {
-        if self.stream.shutdown().await.is_err() {
-            return;
-        }
-        let drained = async {
-            for _ in 0..LINGER_READS {
-                self.received.clear();
-                if !matches!(self.stream.read(&mut self.received).await, Ok(1..)) {
-                    break;
-                }
+    let drained = async {
+        for _ in 0..LINGER_READS {
+            received.clear();
+            if !matches!(stream.read(received).await, Ok(1..)) {
+                break;
             }
-        };
-        let _ = timeout(LINGER, drained).await;
-    }
+        }
+    };
+    let _ = timeout(LINGER, drained).await;
 }

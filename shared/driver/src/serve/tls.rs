@@ -1,11 +1,15 @@
 //! The TLS handshake of a session, and breaking it off on purpose.
 
 use std::io;
+use std::sync::Arc;
+
+use rustls::ServerConfig;
 
 use super::wait::{has_timed_out, within};
-use super::{Due, Loop, Policy, ServeError};
+use super::{Due, Loop, Policy, ServeError, Service};
 use crate::handshake::Break;
 use crate::journal::Ended;
+use crate::stream::Stream;
 use crate::tls::Facts;
 
 impl Loop<'_> {
@@ -41,16 +45,7 @@ impl Loop<'_> {
             return Box::pin(self.ignore_handshake()).await.map(Some);
         }
         let config = config.ok_or_else(|| io::Error::other("TLS without a certificate"))?;
-        let limit = self.service.waits.handshake;
-        let handshake = self.stream.shake_hands(config, breaks);
-        let handshake = within(limit, &self.service.ending, handshake).await;
-        let facts = match &handshake {
-            Ok(()) => {
-                let sni = self.stream.server_name().map(str::to_owned);
-                Facts::of(self.stream, sni, "none".into())
-            }
-            Err(error) => Facts::failed(None, error),
-        };
+        let (facts, handshake) = shake_hands(self.stream, self.service, config, breaks).await;
         self.journal.tls(self.service.clock.now(), 'c', &facts)?;
         if has_timed_out(&handshake) {
             policy.gave_up(Due::Handshake);
@@ -62,4 +57,23 @@ impl Loop<'_> {
         policy.tls_started(&facts, self.stream);
         Ok(None)
     }
+}
+
+/// The handshake within its time limit, and what it showed.
+pub(super) async fn shake_hands(
+    stream: &mut Stream,
+    service: &Service,
+    config: Arc<ServerConfig>,
+    breaks: Option<Break>,
+) -> (Facts, io::Result<()>) {
+    let handshake = stream.shake_hands(config, breaks);
+    let handshake = within(service.waits.handshake, &service.ending, handshake).await;
+    let facts = match &handshake {
+        Ok(()) => {
+            let sni = stream.server_name().map(str::to_owned);
+            Facts::of(stream, sni, "none".into())
+        }
+        Err(error) => Facts::failed(None, error),
+    };
+    (facts, handshake)
 }

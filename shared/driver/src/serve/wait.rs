@@ -58,7 +58,7 @@ pub enum Due {
 }
 
 impl Due {
-    fn text(self) -> &'static str {
+    pub(super) fn text(self) -> &'static str {
         match self {
             Self::Silence | Self::Idle(_) => "silent for too long, closing",
             Self::Session => "this session has lasted too long, closing",
