@@ -3,20 +3,22 @@
 use std::io;
 use std::sync::Arc;
 
-use driver::journal::Journal;
+use driver::journal::{Journal, SessionJournal};
 use driver::listen::Accepted;
 use driver::proxied::read_header;
-use driver::serve::{Ending, ServeError, Service, Waits, serve};
+use driver::serve::{Due, Ending, ServeError, Service, Waits, play, serve};
 use driver::socket::{Endpoint, Socket};
 use driver::stream::Stream;
 use shared::codec::Limits;
 use shared::proxy::{Header, Version};
-use shared::recording::{OpenFacts, Via};
+use shared::recording::{NoteFacts, OpenFacts, Via};
+use shared::script::Player;
 use tokio::sync::watch;
 
 use crate::config::{ProxyHeader, TlsMode};
 use crate::monitor::Limit;
 use crate::policy::{Served, SessionPolicy};
+use crate::script::Named;
 use crate::settings::{Port, Site};
 
 /// What a connection is served with.
@@ -36,7 +38,6 @@ impl Connection {
             local,
             listener,
         } = accepted;
-        let clock = self.journal.clock();
         let Some(port) = self.site.ports.get(listener) else {
             return;
         };
@@ -69,9 +70,29 @@ impl Connection {
             // The accepting loop hears of it from the journal itself.
             return;
         };
+        let service = self.service(implicit_tls);
+        let stream = Stream::new(socket);
+        let served = Served {
+            listener,
+            client: client.clone(),
+            session: journal.session(),
+        };
+        let served = match self.site.scripts.of(journal.session()) {
+            Some(named) => self.play(stream, &service, named, &mut journal).await,
+            None => self.decide(stream, &service, served, &mut journal).await,
+        };
+        match served {
+            Ok(()) => tracing::debug!("{client}: ended"),
+            Err(ServeError::Wire(error)) => tracing::info!("{client}: {error}"),
+            // The accepting loop ends the server with it, and says so.
+            Err(error @ ServeError::Journal(_)) => tracing::info!("{client}: {error}"),
+        }
+    }
+
+    fn service(&self, implicit_tls: bool) -> Service {
         let limits = &self.site.limits;
-        let service = Service {
-            clock,
+        Service {
+            clock: self.journal.clock(),
             tls: self.site.tls.clone(),
             implicit_tls,
             limits: Limits::DEFAULT,
@@ -82,23 +103,42 @@ impl Connection {
                 handshake: limits.timeout_tls.0,
                 greet_pause: limits.greet_pause.0,
             },
-            ending: self.ending,
-        };
-        let served = Served {
-            listener,
-            client: client.clone(),
-            session: journal.session(),
-        };
-        let policy = SessionPolicy::new(Arc::clone(&self.site), clock, served);
-        let Some(mut policy) = policy else {
-            return;
-        };
-        match serve(Stream::new(socket), &service, &mut policy, &mut journal).await {
-            Ok(()) => tracing::debug!("{client}: ended"),
-            Err(ServeError::Wire(error)) => tracing::info!("{client}: {error}"),
-            // The accepting loop ends the server with it, and says so.
-            Err(error @ ServeError::Journal(_)) => tracing::info!("{client}: {error}"),
+            ending: self.ending.clone(),
         }
+    }
+
+    /// Serves it as the options say.
+    async fn decide(
+        &self,
+        stream: Stream,
+        service: &Service,
+        served: Served,
+        journal: &mut SessionJournal,
+    ) -> Result<(), ServeError> {
+        let site = Arc::clone(&self.site);
+        let Some(mut policy) = SessionPolicy::new(site, service.clock, served) else {
+            return Ok(());
+        };
+        serve(stream, service, &mut policy, journal).await
+    }
+
+    /// Plays a script to it.
+    async fn play(
+        &self,
+        stream: Stream,
+        service: &Service,
+        named: &Named,
+        journal: &mut SessionJournal,
+    ) -> Result<(), ServeError> {
+        journal.note(&NoteFacts {
+            by: "helo-server".into(),
+            tag: Some("script".into()),
+            bind: vec![("script".into(), named.name.clone())],
+            ..NoteFacts::default()
+        })?;
+        let player = Player::new(Arc::clone(&named.script));
+        let mut gave_up = |due: Due| self.site.monitor.tripped(due.into());
+        play(stream, service, player, journal, &mut gave_up).await
     }
 
     /// The header that a proxy must send first, where one is wanted.

@@ -9,6 +9,7 @@
 //! answered, [`store`] keeps what was received, and [`inbox`] knows of it. [`monitor`]
 //! follows the sessions, [`api`] shows both over HTTP, and [`expect`] is what there must
 //! have been at the end.
+//! [`script`] is for a server that decides nothing itself.
 //! [`sink`] is a server of its own that accepts everything and keeps nothing.
 
 pub mod api;
@@ -23,6 +24,7 @@ pub mod listener;
 pub mod monitor;
 pub mod policy;
 mod rate;
+pub mod script;
 pub mod settings;
 pub mod sink;
 pub mod store;

@@ -21,6 +21,7 @@ use crate::fault::{Faults, Origin, read_scenario};
 use crate::inbox::{Inbox, Received};
 use crate::monitor::{Keep, Monitor};
 use crate::policy::persona::{self, Persona};
+use crate::script::Scripts;
 use crate::store::Keeper;
 
 /// Everything a session needs to know, shared by all.
@@ -74,6 +75,8 @@ pub struct Site {
     pub tls: Option<Arc<ServerConfig>>,
     /// The rules by which it misbehaves.
     pub faults: Arc<Faults>,
+    /// What it plays instead of deciding anything.
+    pub scripts: Scripts,
     /// What was received.
     pub inbox: Inbox,
     /// What is known of the running server.
@@ -131,6 +134,7 @@ pub struct Settings {
     recipients: Known,
     senders: Option<Mailboxes>,
     faults: Arc<Faults>,
+    scripts: Scripts,
     /// Who may use the HTTP API.
     pub guard: Guard,
 }
@@ -183,6 +187,7 @@ impl Settings {
             .map(Mailboxes::read)
             .transpose()?;
         let guard = guard(&options)?;
+        let scripts = Scripts::read(&options, &ports)?;
         let faults = Arc::new(faults(&options, &ports)?);
         Ok(Self {
             options,
@@ -193,6 +198,7 @@ impl Settings {
             recipients,
             senders,
             faults,
+            scripts,
             guard,
         })
     }
@@ -251,6 +257,7 @@ impl Settings {
             ports: self.ports.clone(),
             tls: self.tls.clone(),
             faults: Arc::clone(&self.faults),
+            scripts: self.scripts.clone(),
             monitor: Monitor::new(match options.api.http {
                 Some(_) => Keep::Sessions,
                 None => Keep::Counts,

@@ -99,6 +99,9 @@ async fn replace(
 ) -> Result<Json<Answer>, Problem> {
     parameters.only(&[])?;
     let wanted: Wanted = said(&body)?;
+    if !wanted.rules.is_empty() {
+        can_have_rules(&api)?;
+    }
     let faults = wanted.rules.iter().map(|text| fault(text));
     let faults: Vec<Fault> = faults.collect::<Result<_, _>>()?;
     let replaced = api.site.faults.replace(&faults, Origin::Api);
@@ -113,6 +116,7 @@ async fn add(
 ) -> Result<(StatusCode, Json<Answer>), Problem> {
     parameters.only(&[])?;
     let more: More = said(&body)?;
+    can_have_rules(&api)?;
     let life = if more.once { Life::Once } else { Life::Stays };
     let added = api.site.faults.add(&fault(&more.rule)?, life, Origin::Api);
     added.map_err(|error| Problem::bad_request(format!("{error:#}")))?;
@@ -130,6 +134,15 @@ async fn remove(
         Some(_) => return Err(Problem::not_found("there is no such rule")),
     }
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// A server that plays scripts would never look at a rule.
+fn can_have_rules(api: &Api) -> Result<(), Problem> {
+    if api.site.scripts.is_empty() {
+        return Ok(());
+    }
+    let detail = "rules do nothing with --script: the script says everything";
+    Err(Problem::bad_request(detail))
 }
 
 fn said<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {

@@ -201,6 +201,10 @@ pub struct Options {
     #[arg(long, value_name = "D")]
     #[serde_as(as = "Option<DisplayFromStr>")]
     pub magic_domain: Option<Domain>,
+    /// Decide nothing: play this file to each client, which says what to wait for (`C:`)
+    /// and what to say (`S:`). May be given more than once: sessions are dealt them in turn
+    #[arg(long, value_name = "FILE")]
+    pub script: Vec<PathBuf>,
     /// Rules in four parts, in the file alone
     #[arg(skip)]
     pub rule: Vec<RuleSpec>,

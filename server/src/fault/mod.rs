@@ -8,6 +8,8 @@ mod shelf;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -309,9 +311,13 @@ fn reply_of(path: &Path) -> Result<Reply> {
     }
 }
 
-fn text_of(path: &Path) -> Result<String> {
-    if std::fs::metadata(path)?.len() > FILE {
+/// The text of a file, unless it is too large.
+pub(crate) fn text_of(path: &Path) -> Result<String> {
+    let mut text = String::new();
+    // Not by its size: a device has none, and no end.
+    File::open(path)?.take(FILE + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > FILE {
         bail!("it has more than {FILE} octets");
     }
-    Ok(std::fs::read_to_string(path)?)
+    Ok(text)
 }

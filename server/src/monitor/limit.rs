@@ -1,5 +1,7 @@
 //! The limits that a client can meet, each of them counted.
 
+use driver::serve::Due;
+
 /// Makes the type, the list of all and the names of one table: what is in one of them
 /// is in all.
 macro_rules! limits {
@@ -47,6 +49,17 @@ limits! {
     TimeoutProxy = "timeout-proxy",
     TimeoutSession = "timeout-session",
     TimeoutTls = "timeout-tls",
+}
+
+impl From<Due> for Limit {
+    fn from(due: Due) -> Self {
+        match due {
+            Due::Silence | Due::Idle(_) => Self::TimeoutCommand,
+            Due::Session => Self::TimeoutSession,
+            Due::Pace => Self::Rate,
+            Due::Handshake => Self::TimeoutTls,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -369,12 +369,7 @@ impl Policy for SessionPolicy {
     }
 
     fn gave_up(&mut self, due: Due) {
-        self.site.monitor.tripped(match due {
-            Due::Silence | Due::Idle(_) => Limit::TimeoutCommand,
-            Due::Session => Limit::TimeoutSession,
-            Due::Pace => Limit::Rate,
-            Due::Handshake => Limit::TimeoutTls,
-        });
+        self.site.monitor.tripped(due.into());
     }
 }
 

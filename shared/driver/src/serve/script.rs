@@ -52,6 +52,13 @@ pub async fn play(
     result.map(drop)
 }
 
+/// What came of waiting for the client.
+enum Heard {
+    Octets(usize),
+    Due,
+    Ending,
+}
+
 struct Play<'a> {
     stream: &'a mut Stream,
     service: &'a Service,
@@ -130,30 +137,31 @@ impl Play<'_> {
         // Who says more and more and is not answered is read no further.
         let full = self.observer.is_full();
         let mut ending = self.service.ending.clone();
-        tokio::select! {
-            read = self.stream.read(&mut self.received), if !full => {
-                if read? == 0 {
-                    self.player.receive_end();
-                    return Ok(None);
-                }
-                self.heard = clock.now();
-                self.player.receive(&self.received);
-                self.observer.push(Client, &self.received, self.heard);
-                self.record()?;
-                Ok(None)
-            }
-            () = tokio::time::sleep_until(clock.instant(deadline)) => {
-                self.give_up(due).await.map(Some)
-            }
+        // What comes of it is done afterwards: the server's end is not to be held.
+        let heard = tokio::select! {
+            read = self.stream.read(&mut self.received), if !full => Heard::Octets(read?),
+            () = tokio::time::sleep_until(clock.instant(deadline)) => Heard::Due,
             _ = ending.wait_for(|ending| match ending {
                 Ending::Not => false,
                 Ending::Soon => between,
                 Ending::Now => true,
-            }) => {
+            }) => Heard::Ending,
+        };
+        match heard {
+            Heard::Octets(0) => self.player.receive_end(),
+            Heard::Octets(_) => {
+                self.heard = clock.now();
+                self.player.receive(&self.received);
+                self.observer.push(Client, &self.received, self.heard);
+                self.record()?;
+            }
+            Heard::Due => return self.give_up(due).await.map(Some),
+            Heard::Ending => {
                 self.say_last(&shutting_down()).await?;
-                Ok(Some(Ended::SERVER))
+                return Ok(Some(Ended::SERVER));
             }
         }
+        Ok(None)
     }
 
     /// A time limit is met.
@@ -246,16 +254,16 @@ impl Play<'_> {
         let ends = self.ends.filter(|&ends| ends < until);
         let mut ending = self.service.ending.clone();
         tokio::select! {
-            () = tokio::time::sleep_until(clock.instant(ends.unwrap_or(until))) => {
-                self.heard = clock.now();
-                match ends {
-                    Some(_) => self.give_up(Due::Session).await.map(Some),
-                    None => Ok(None),
-                }
-            }
+            () = tokio::time::sleep_until(clock.instant(ends.unwrap_or(until))) => {}
             _ = ending.wait_for(|&ending| ending == Ending::Now) => {
-                Err(io::Error::new(io::ErrorKind::Interrupted, "the server ends").into())
+                let error = io::Error::new(io::ErrorKind::Interrupted, "the server ends");
+                return Err(error.into());
             }
+        }
+        self.heard = clock.now();
+        match ends {
+            Some(_) => self.give_up(Due::Session).await.map(Some),
+            None => Ok(None),
         }
     }
 
