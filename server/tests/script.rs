@@ -118,8 +118,8 @@ fn a_script_is_played_from_the_top_to_each_client() {
         assert!(notes[0].contains("script0.txt"), "{notes:?}");
         assert_eq!(closed(&server.file, session).text("by"), Some("server"));
     }
-    let units = of_kind(&recorded::read(&server.file), 1, "C");
-    let verbs: Vec<_> = units.iter().filter_map(|unit| unit.text("v")).collect();
+    let units = of_kind(&recorded::read(&server.file), 1, "cmd");
+    let verbs: Vec<_> = units.iter().filter_map(|unit| unit.text("verb")).collect();
     assert_eq!(verbs, ["EHLO", "MAIL", "RCPT", "DATA", "QUIT"]);
     assert!(server.program.terminate().success());
 }
