@@ -107,6 +107,7 @@ fn a_script_is_played_from_the_top_to_each_client() {
         assert_eq!(say(&mut tcp, "a\r\n..\r\n.\r\n"), "250 kept\r\n");
         assert_eq!(say(&mut tcp, "QUIT\r\n"), "221 bye\r\n");
         ends(&mut tcp);
+        drop(tcp);
         let (client, said) = server.payloads(session);
         assert!(
             client.ends_with("DATA\r\na\r\n..\r\n.\r\nQUIT\r\n"),
@@ -135,6 +136,7 @@ fn a_client_that_says_something_else_is_told_so() {
     let told = say(&mut tcp, "RSET\r\n");
     assert_eq!(told, "421 4.3.0 script expected NOOP\r\n");
     ends(&mut tcp);
+    drop(tcp);
     let notes = server.notes(1);
     assert_eq!(notes.len(), 2, "{notes:?}");
     for part in [r#""expected":"NOOP""#, r#""got":"RSET""#, r#""line":"4""#] {
@@ -147,6 +149,7 @@ fn a_client_that_says_something_else_is_told_so() {
     reply(&mut tcp);
     tcp.shutdown(Shutdown::Write).unwrap();
     ends(&mut tcp);
+    drop(tcp);
     let notes = server.notes(2);
     assert!(notes[1].contains("left in the middle"), "{notes:?}");
     assert_eq!(closed(&server.file, 2).text("by"), Some("client"));
@@ -165,6 +168,7 @@ fn scripts_are_dealt_in_turn() {
         let mut tcp = server.connect();
         assert_eq!(reply(&mut tcp), "220 first\r\n");
         ends(&mut tcp);
+        drop(tcp);
         let mut tcp = server.connect();
         let (heard, end) = drain(&mut tcp);
         assert!(heard.is_empty() || heard == b"421 second\r\n", "{heard:?}");
@@ -175,6 +179,7 @@ fn scripts_are_dealt_in_turn() {
         tcp.write_all(b"anything\r\n").unwrap();
         tcp.shutdown(Shutdown::Write).unwrap();
         ends(&mut tcp);
+        drop(tcp);
         let (client, said) = server.payloads(session + 2);
         assert_eq!((&*client, &*said), ("anything\r\n", "220 third"));
     }
@@ -228,6 +233,7 @@ fn waiting_has_its_limits() {
     reply(&mut tcp);
     assert!(reply(&mut tcp).starts_with("421 4.4.2 silent for too long"));
     ends(&mut tcp);
+    drop(tcp);
     let notes = server.notes(1);
     assert!(notes[1].contains(r#""expected":"NOOP""#), "{notes:?}");
     assert_eq!(closed(&server.file, 1).text("by"), Some("timeout"));
@@ -241,6 +247,7 @@ fn waiting_has_its_limits() {
         let mut tcp = server.connect();
         reply(&mut tcp);
         assert!(reply(&mut tcp).starts_with("421 4.4.2 this session has lasted"));
+        drop(tcp);
         assert_eq!(closed(&server.file, 1).text("by"), Some("timeout"));
     }
 }
@@ -289,6 +296,7 @@ fn secrets_are_not_in_the_recording() {
         told.starts_with("421 4.3.0 script expected AUTH PLAIN"),
         "{told}"
     );
+    drop(tcp);
     closed(&server.file, 1);
     let recorded = fs::read_to_string(&server.file).unwrap();
     assert!(!recorded.contains("c2VjcmV0") && !recorded.contains("b3RoZXI"));
