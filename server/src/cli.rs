@@ -64,8 +64,8 @@ Examples:
     helo-server -l 127.0.0.1:2525,name=mx -l 127.0.0.1:2587,proto=submission,require-tls \\
       -l 127.0.0.1:2465,proto=submission,tls=implicit
   Nothing of its own: each client is played these lines, and told where it departs from them:
-    printf 'S: 220 mx ready\\nC: EHLO *\\nS: 250 mx\\nC: *\\n-- 5s\\nS: 451 4.3.0 try later\\n' >greylist.txt
-    helo-server --script greylist.txt --record server.helo.jsonl
+    printf 'S: 220 mx\\nC: EHLO *\\nS: 250 mx\\nC: *\\n-- 5s\\nS: 451 4.3.0 later\\n' >slow.txt
+    helo-server --script slow.txt --record server.helo.jsonl
 
   A test in a shell: what it got, and then status 0 if that is what was expected:
     helo-server --http 127.0.0.1:8025 --exit-after-messages 3 --expect messages=3,refused=0
