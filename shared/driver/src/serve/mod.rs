@@ -1,7 +1,7 @@
 //! Drives a `ServerSession`: the one loop between its outputs and the socket.
 //!
-//! [`wait`] is waiting for the client, [`tls`] the handshake, [`strike`] doing what goes
-//! wrong on purpose, and [`record`] what remains of a session. [`script`] is a loop of its
+//! `wait` is waiting for the client, `tls` the handshake, `strike` doing what goes
+//! wrong on purpose, and `record` what remains of a session. `script` is a loop of its
 //! own, for a server whose part is written down.
 
 mod record;
