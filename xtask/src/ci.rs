@@ -28,7 +28,7 @@ pub(crate) fn run(options: Options) -> Result<()> {
     tally.add(selftest::run(true)?);
     tally.add(unprivileged::run()?);
     if options.full {
-        tally.add(full::run()?);
+        tally.add(full::run(None)?);
     } else {
         tally.add(peers::run(None)?);
     }

@@ -1,6 +1,5 @@
 //! The longer campaigns, and what came of them: `docs/full-ci.md`.
 
-use std::fmt::Write;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -26,43 +25,63 @@ const FUZZ: u32 = 60;
 /// How often the peers' suite is run.
 const PEERS: usize = 3;
 
-/// What came of a campaign.
-struct Campaign {
-    name: String,
-    came: String,
-    took: Duration,
-}
+/// Where it is written down what came of them.
+const PAGE: &str = "docs/full-ci.md";
 
-/// Runs all of them, and writes down what came of them.
-pub(crate) fn run() -> Result<Tally> {
-    let (mut tally, mut campaigns) = (Tally::default(), Vec::new());
-    let mut add = |name: &str, campaign: &mut dyn FnMut(&mut Tally) -> Result<String>| {
+/// How it begins.
+const HEAD: &str = "\
+# The full campaigns
+
+Written by `cargo xtask campaigns`, which is part of `cargo xtask ci --full`: the last run of
+each campaign. It fails where one of them does.
+
+| campaign | what came of it | seconds | date | commit | machine |
+|---|---|---|---|---|---|
+";
+
+type Campaign<'a> = (String, Box<dyn Fn(&mut Tally) -> Result<String> + 'a>);
+
+/// Runs them, or those with these words in their names, and writes down what came of
+/// each as soon as it ends.
+pub(crate) fn run(only: Option<&str>) -> Result<Tally> {
+    let mut tally = Tally::default();
+    let wanted = |name: &str| only.is_none_or(|words| name.contains(words));
+    let mut some = false;
+    for (name, campaign) in campaigns()? {
+        if !wanted(&name) {
+            continue;
+        }
+        some = true;
         println!("\n===== {name} =====\n");
         let begun = Instant::now();
-        let came = campaign(&mut tally).with_context(|| name.to_owned())?;
-        campaigns.push(Campaign {
-            name: name.to_owned(),
-            came,
-            took: begun.elapsed(),
-        });
-        anyhow::Ok(())
-    };
-    add("the recorder, killed at random", &mut kills)?;
-    add("servers that take very many messages", &mut growth)?;
-    add("the laws of helo-shared", &mut laws)?;
+        let came = campaign(&mut tally).with_context(|| name.clone())?;
+        let row = row(&name, &came, begun.elapsed())?;
+        let page = root().join(PAGE);
+        let before = std::fs::read_to_string(&page).unwrap_or_default();
+        std::fs::write(&page, with_row(&before, &name, &row))?;
+    }
+    ensure!(some, "campaigns: nothing is called that");
+    Ok(tally)
+}
+
+fn campaigns() -> Result<Vec<Campaign<'static>>> {
+    let mut all: Vec<Campaign<'static>> = vec![
+        ("the recorder, killed at random".into(), Box::new(kills)),
+        (
+            "servers that take very many messages".into(),
+            Box::new(growth),
+        ),
+        ("the laws of helo-shared".into(), Box::new(laws)),
+    ];
     for target in fuzz::targets()? {
-        add(&format!("fuzzing {target}"), &mut |tally| {
-            fuzzing(&target, tally)
-        })?;
+        let name = format!("fuzzing {target}");
+        all.push((name, Box::new(move |tally| fuzzing(&target, tally))));
     }
     for time in 1..=PEERS {
-        add(
-            &format!("real servers and clients, time {time}"),
-            &mut with_peers,
-        )?;
+        let name = format!("real servers and clients, time {time}");
+        all.push((name, Box::new(with_peers)));
     }
-    std::fs::write(root().join("docs/full-ci.md"), page(&campaigns)?)?;
-    Ok(tally)
+    Ok(all)
 }
 
 fn kills(tally: &mut Tally) -> Result<String> {
@@ -130,39 +149,54 @@ fn with_peers(tally: &mut Tally) -> Result<String> {
     Ok(came)
 }
 
-fn page(campaigns: &[Campaign]) -> Result<String> {
+/// A line of the page.
+fn row(name: &str, came: &str, took: Duration) -> Result<String> {
     let commit = said("git", &["rev-parse", "--short=12", "HEAD"])?;
-    let changed = !said("git", &["status", "--porcelain"])?.is_empty();
-    let mut page = String::from(
-        "# The full campaigns\n\nWritten by `cargo xtask campaigns`, which is part of \
-         `cargo xtask ci --full` and fails where one of them does.\n\n",
-    );
-    writeln!(page, "| | |\n|---|---|")?;
-    writeln!(
-        page,
-        "| date | {} |",
-        said("date", &["--utc", "+%Y-%m-%d"])?
-    )?;
+    let changed = !said("git", &["status", "--porcelain", "--", ".", ":!docs"])?.is_empty();
     let changes = if changed { ", with changes" } else { "" };
-    writeln!(page, "| commit | {commit}{changes} |")?;
-    writeln!(page, "| compiler | {} |", said("rustc", &["--version"])?)?;
+    let date = said("date", &["--utc", "+%Y-%m-%d"])?;
     let cores = std::thread::available_parallelism()?;
-    writeln!(
-        page,
-        "| machine | {}, {cores} cores |",
-        said("uname", &["-sm"])?
-    )?;
-    writeln!(
-        page,
-        "\n| campaign | what came of it | seconds |\n|---|---|---|"
-    )?;
-    for Campaign { name, came, took } in campaigns {
-        writeln!(page, "| {name} | {came} | {} |", took.as_secs())?;
+    let machine = said("uname", &["-sm"])?;
+    let seconds = took.as_secs();
+    Ok(format!(
+        "| {name} | {came} | {seconds} | {date} | {commit}{changes} | {machine}, {cores} cores |\n"
+    ))
+}
+
+/// The page with that row in the place of the campaign's last one, or at its end.
+fn with_row(page: &str, name: &str, row: &str) -> String {
+    let rows = page.strip_prefix(HEAD).unwrap_or_default();
+    let of_campaign = format!("| {name} | ");
+    let mut out = HEAD.to_owned();
+    let mut replaced = false;
+    for line in rows.split_inclusive('\n') {
+        if line.starts_with(&of_campaign) {
+            replaced = true;
+            out.push_str(row);
+        } else {
+            out.push_str(line);
+        }
     }
-    Ok(page)
+    if !replaced {
+        out.push_str(row);
+    }
+    out
 }
 
 fn said(program: &str, arguments: &[&str]) -> Result<String> {
     let output = capture(Command::new(program).args(arguments).current_dir(root()))?;
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_campaign_has_one_row() {
+        let page = with_row("", "a", "| a | 1 |\n");
+        let page = with_row(&page, "b", "| b | 2 |\n");
+        let page = with_row(&page, "a", "| a | 3 |\n");
+        assert_eq!(page, format!("{HEAD}| a | 3 |\n| b | 2 |\n"));
+    }
 }

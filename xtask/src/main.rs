@@ -72,7 +72,11 @@ enum Task {
     #[command(hide = true)]
     BenchLoad(bench::load::Load),
     /// Run the longer campaigns alone, and write docs/full-ci.md (Debian, root, g++)
-    Campaigns,
+    Campaigns {
+        /// Only those with these words in their names
+        #[arg(value_name = "WORDS")]
+        only: Option<String>,
+    },
     /// Check the house rules that no compiler checks
     Tidy,
     /// Run what CI runs: format, clippy, tidy, docs, tests, selftest, peers
@@ -88,7 +92,7 @@ fn main() -> ExitCode {
         Task::Peers { only } => peers::run(only.as_deref()).map(drop),
         Task::Captures { directory } => captures::run(&directory),
         Task::Fuzz { only, seconds } => fuzz::run(only.as_deref(), seconds).map(drop),
-        Task::Campaigns => interrupt::listen().and_then(|()| full::run().map(drop)),
+        Task::Campaigns { only } => campaigns(only.as_deref()),
         Task::Tidy => tidy::run(),
         Task::Ci(options) => ci::run(options),
     };
@@ -104,6 +108,11 @@ fn main() -> ExitCode {
 fn test() -> Result<()> {
     interrupt::listen()?;
     cargo::test().map(drop)
+}
+
+fn campaigns(only: Option<&str>) -> Result<()> {
+    interrupt::listen()?;
+    full::run(only).map(drop)
 }
 
 fn also(peers: bool) -> Result<()> {
