@@ -32,11 +32,20 @@ smtp.ehlo()
 smtp.sock.close()
 ";
 
-/// A wait for what never comes is sound, and is told that the time is up.
+/// A wait for what never comes is sound, and is told that the time is up. What is a rule
+/// no schema tells: most strings are none, and are refused.
 const CONFIG: &str = "\
 [[operations]]
 include-name = \"GET /api/v1/wait\"
 checks.positive_data_acceptance.expected-statuses = [200, 408]
+
+[[operations]]
+include-name = \"POST /api/v1/faults\"
+checks.positive_data_acceptance.expected-statuses = [201, 400]
+
+[[operations]]
+include-name = \"PUT /api/v1/faults\"
+checks.positive_data_acceptance.expected-statuses = [200, 400]
 ";
 
 /// It finds nothing, neither where it only looks nor where it changes things.
