@@ -3,12 +3,11 @@
 //! It has a loop of its own. A session of `run` goes through an observer that cuts
 //! it into units fit to be recorded and a parser that reads every path: that costs
 //! 23 µs of processor time for a pipelined message of 1 KiB where this costs 7,
-//! most of them the kernel's (`docs/bench.md`). What both share is what SMTP is:
-//! the verbs, their order, where mail data ends. A property test holds this
+//! most of them the kernel's. What both share is what SMTP is: the verbs, their
+//! order, where mail data ends. A property test holds this
 //! `dialogue` to the replies of a `ServerSession`.
 //!
-//! `options` are what the user may say, `terms` what a listener offers,
-//! `tls` its
+//! `options` are what the user may say, `terms` what a listener offers, `tls` its
 //! certificate, `worker` a thread, `connection` a socket, `count` what has come,
 //! `store` the one way to keep it.
 
