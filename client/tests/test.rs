@@ -85,6 +85,8 @@ fn an_honest_server_passes_on_either_leg() {
     assert_eq!(verdict(&shown, "rcpt-quoted"), "warn", "{shown}");
     let (status, _) = tested(&server, &[REMOTE, &["--fail-on", "warn"]].concat());
     assert_eq!(status, 1);
+    let blanks = shown.lines().find(|line| line.ends_with(' '));
+    assert_eq!(blanks, None, "a line ends with blanks");
 }
 
 #[test]

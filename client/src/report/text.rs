@@ -105,8 +105,10 @@ fn table(report: &Report, out: &mut String) -> std::fmt::Result {
     };
     let first = shown().map(|row| row.id.len()).max().unwrap_or(0).max(5);
     write!(out, "{DIM}{:<first$}", "check")?;
+    let mut blanks = 0;
     for title in &titles {
-        write!(out, "  {title:<12}")?;
+        write!(out, "{:blanks$}  {title}", "")?;
+        blanks = 12_usize.saturating_sub(title.chars().count());
     }
     writeln!(out, "{DIM:#}")?;
     for row in shown() {
