@@ -58,11 +58,7 @@ fn static_checks() -> Result<()> {
 }
 
 fn finish(tally: &Tally, options: Options) -> Result<()> {
-    println!("\npassed: {}", tally.passed);
-    println!("skipped: {}", tally.skipped.len());
-    for what in &tally.skipped {
-        println!("  {what}");
-    }
+    tally.print();
     let enough = tally.skipped.is_empty() || !options.no_skip;
     ensure!(
         enough,

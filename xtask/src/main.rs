@@ -107,7 +107,8 @@ fn main() -> ExitCode {
 
 fn test() -> Result<()> {
     interrupt::listen()?;
-    cargo::test().map(drop)
+    cargo::test()?.print();
+    Ok(())
 }
 
 fn campaigns(only: Option<&str>) -> Result<()> {

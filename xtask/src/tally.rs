@@ -13,4 +13,13 @@ impl Tally {
         self.passed += other.passed;
         self.skipped.extend(other.skipped);
     }
+
+    /// Says both, at the end.
+    pub(crate) fn print(&self) {
+        println!("\npassed: {}", self.passed);
+        println!("skipped: {}", self.skipped.len());
+        for what in &self.skipped {
+            println!("  {what}");
+        }
+    }
 }
